@@ -1,4 +1,4 @@
-"""Stage 6, passes: Graph -> Graph. Each may assume a valid graph and must leave one."""
+"""Stage 6, passes: Graph -> Graph. Each pass takes a valid graph and must return one."""
 
 from homespec.passes.pipeline import PASSES, Step, optimise
 

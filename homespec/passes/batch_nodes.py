@@ -1,14 +1,14 @@
-"""Batching: nodes of one kind and shape in one layer become one `Batch`.
+"""Batching: nodes of one kind, shape and layer become one `Batch`.
 
 before:  experts.meta.shared, experts.meta.watch          (two nodes of equal shape)
 after:   experts_meta = Batch(experts.meta.shared, experts.meta.watch)
 
 Readers then read `Port("experts_meta", 1)` in place of `Port("experts.meta.watch")`. Nodes of one
-layer and kind never depend on each other, so the result has no cycle. A batch is layout, not
-meaning: its members keep their logical names. They are ordered level by level of the task tree, so
-that what a mixture reads (the shared set, those of groups, those of tasks) is one slice each.
+layer and kind never depend on each other, so the result has no cycle. A batch changes the layout,
+not the meaning: its members keep their logical names. They are ordered by level of the task tree,
+so that the sets that a mixture reads (shared, groups, tasks) are one slice each.
 
-Emission writes batches. So a pass that is switched off also makes batches, of one member each:
+Emission only handles batches, so a pass that is switched off makes batches with one member:
 
 after:   experts_meta_shared = Batch(experts.meta.shared)
          experts_meta_watch = Batch(experts.meta.watch)
@@ -41,9 +41,9 @@ N = TypeVar("N", bound=Node)
 
 
 def batch_features(graph: Graph, single: bool = False) -> Graph:
-    """Embedding tables of one width become one table.
+    """Embedding tables of the same width become one table.
 
-    Dense features have none, and a feature that is looked up in another's reads that one's part.
+    Dense features have no table. A feature that uses another one's table reads that one's part.
     """
 
     def shape(node: Feature) -> Hashable:
@@ -53,7 +53,7 @@ def batch_features(graph: Graph, single: bool = False) -> Graph:
 
 
 def batch_feature_gates(graph: Graph, single: bool = False) -> Graph:
-    """Feature gates of one layer, input width, rank and number of LoRAs become one."""
+    """Feature gates with the same layer, input width, rank and number of LoRAs become one batch."""
 
     def shape(node: FeatureGate) -> Hashable:
         return (node.layer, node.width, node.loras, node.rank, node.mix)
@@ -62,9 +62,9 @@ def batch_feature_gates(graph: Graph, single: bool = False) -> Graph:
 
 
 def batch_experts(graph: Graph, single: bool = False) -> Graph:
-    """Expert sets of one layer, count and style become one stack of experts.
+    """Expert sets with the same layer, count and style become one stack of experts.
 
-    Sets whose experts read a value each stay apart from those that read one.
+    Sets whose experts read a value each are not batched with sets that read a single value.
     """
 
     def shape(node: ExpertSet) -> Hashable:
@@ -78,9 +78,9 @@ def batch_experts(graph: Graph, single: bool = False) -> Graph:
 
 
 def batch_projections(graph: Graph, single: bool = False) -> Graph:
-    """Projections of one layer and shape become one: one batched GEMM for equal groups.
+    """Projections with the same layer and shape become one batch: one GEMM for equal groups.
 
-    Those of a split v, which is not one tensor, stay apart.
+    Projections of a split v, which is not one tensor, are not batched with others.
     """
 
     def shape(node: Projection) -> Hashable:
@@ -92,7 +92,8 @@ def batch_projections(graph: Graph, single: bool = False) -> Graph:
 
 
 def batch_gates(graph: Graph, single: bool = False) -> Graph:
-    """Mixture gates of one layer and shape become one. A gate over one expert has no weights."""
+    """Mixture gates with the same layer and shape become one batch, except those over one
+    expert."""
 
     def shape(node: Gate) -> Hashable:
         return _gate_shape(graph, node) if node.choices > 1 else None
@@ -101,12 +102,12 @@ def batch_gates(graph: Graph, single: bool = False) -> Graph:
 
 
 def batch_self_gates(graph: Graph, single: bool = False) -> Graph:
-    """Self gates of one layer and shape become one."""
+    """Self gates with the same layer and shape become one batch."""
     return _batch(graph, SelfGate, "self_gates", lambda node: _gate_shape(graph, node), single)
 
 
 def _gate_shape(graph: Graph, gate: Gate) -> Hashable:
-    """Gates that read states of different widths stay apart, unless projections read for them."""
+    """Gates that read states of different widths are batched only if projections read for them."""
     if graph.is_projected(gate):
         return (gate.layer, gate.choices)
     reads = tuple(map(graph.width_of, gate.reads))
@@ -114,7 +115,7 @@ def _gate_shape(graph: Graph, gate: Gate) -> Hashable:
 
 
 def batch_mixtures(graph: Graph, single: bool = False) -> Graph:
-    """Mixtures of one layer that read sets of the same counts become one."""
+    """Mixtures of one layer that read sets with the same counts become one batch."""
 
     def shape(node: Mix) -> Hashable:
         return (node.layer, node.width, node.counts, node.residual_positions)
@@ -123,7 +124,7 @@ def batch_mixtures(graph: Graph, single: bool = False) -> Graph:
 
 
 def batch_towers(graph: Graph, single: bool = False) -> Graph:
-    """Towers of one shape become one."""
+    """Towers with the same shape become one batch."""
 
     def shape(node: Tower) -> Hashable:
         norm = (node.norm, node.eps, node.momentum)
@@ -137,7 +138,7 @@ def _batch(
 ) -> Graph:
     """Replace the nodes of `kind` by one batch for each shape; None leaves a node as it is.
 
-    `single` makes a batch of each node.
+    With `single`, each node becomes a batch.
     """
     nodes = [node for node in graph.of(kind) if shape(node) is not None]
     buckets: dict[Hashable, list[N]] = {}
@@ -161,9 +162,9 @@ def _batch(
 
 
 def _head(prefix: str, node: Node) -> str:
-    """The name of a batch: of its layer, or of the width of its tables.
+    """The name of a batch, from its layer or the width of its tables.
 
-    Where there are several, `_place` of their first members distinguishes them.
+    If there are several, the `_place` of the first member distinguishes them.
     """
     if isinstance(node, Feature):
         return f"{prefix}_{node.width}"
@@ -171,7 +172,7 @@ def _head(prefix: str, node: Node) -> str:
 
 
 def _place(node: Node) -> str:
-    """No other node of the kind has it: names begin with letters, those of layers have no `_`."""
+    """It is unique, because names begin with letters and names of layers contain no `_`."""
     if isinstance(node, Placed):
         return node.identifier
     own = node.name.partition(".")[2]

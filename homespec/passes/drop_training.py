@@ -1,4 +1,4 @@
-"""What training alone needs goes: objectives, and how weights start."""
+"""Drops parts that only training needs: objectives, dropout and initialisation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from homespec.graph.sequences import Din, Sequence
 
 
 def drop_training(graph: Graph) -> Graph:
-    """Objectives go, and so do dropout and how weights start.
+    """Drop objectives, dropout and the initialisation of weights.
 
     before:  towers.click(rate=0.4, starts=[relu]), objectives.click(label=is_click) <- towers.click
     after:   towers.click(rate=none, starts=[])

@@ -1,4 +1,4 @@
-"""Gates with nothing to choose from."""
+"""Drops gates that have only one expert to choose."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from homespec.graph.nodes import Gate, Mix, Node
 
 
 def drop_trivial_gates(graph: Graph) -> Graph:
-    """A gate over one expert has the weight 1: the mixture is that expert, and reads no gate.
+    """A gate over one expert has the weight 1, so the mixture is that expert and needs no gate.
 
     before:  states.task.click = state(counts=[1]) <- gates.task.click, experts.task.shared
     after:   states.task.click = state(counts=[1]) <- experts.task.shared
 
-    Self gates stay: they scale the expert by a sigmoid.
+    Self gates are kept, because they scale the expert by a sigmoid.
     """
     trivial = {gate.name for gate in graph.of(Gate) if gate.choices == 1}
     kept = (node for node in graph if node.name not in trivial)

@@ -1,6 +1,6 @@
-"""What is constant in eval mode becomes part of the weights beside it.
+"""Folds parts that are constant in eval mode into the neighbouring weights.
 
-The weights keep their logical names: a file for inference folds them as it loads them.
+The weights keep their logical names: a file for inference folds them when it loads them.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from homespec.graph.nodes import ExpertSet, Node, Tower
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
-    """Batch norm in eval mode is affine: it becomes part of the Linear before it.
+    """Fold batch norm, which is affine in eval mode, into the Linear before it.
 
     before:  experts.meta.watch = experts(norm=batch, activation=dice)    (last Linear without bias)
     after:   experts.meta.watch = experts(norm=folded, activation=folded_dice)    (with a bias)
 
     gamma (W x - mean) / sqrt(var + eps) + beta is W' x + b' with scale = gamma / sqrt(var + eps),
-    W' = scale W and b' = beta - scale mean. Dice follows a norm or a bias and keeps u itself
-    beside its normalised form, so its statistics become a scale and a shift of its own. The hidden
-    layers of towers are folded alike.
+    W' = scale W and b' = beta - scale mean. Dice also needs u without normalisation, so its
+    statistics become its own scale and shift. The hidden layers of towers are folded in the same
+    way.
     """
     return graph.with_nodes([_folded(node) for node in graph])
 

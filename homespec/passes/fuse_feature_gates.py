@@ -1,4 +1,4 @@
-"""For CUDA: what inductor would write to memory and read again is left to kernels of its own."""
+"""For CUDA: replaces feature gates by kernels that avoid writing intermediate values to memory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from homespec.graph import Graph
 from homespec.graph.nodes import Batch, FeatureGate, FusedFeatureGate, Node
 
 MAX_LORAS, MAX_RANKS = 4, 64
-"""Limits for one gate; the ranks are those of all its LoRAs together. A tile of the kernels holds
-them all: with more of them it does not fit into the registers and the shared memory of every GPU.
+"""Limits for one gate; RANKS is the sum over its LoRAs.
+
+A tile of the kernels holds all of them, and would not fit into registers and shared memory of every
+GPU if there were more.
 """
 
 
 def fuse_feature_gates(graph: Graph) -> Graph:
-    """Feature gates become such as never write their mixture of LoRAs, where the ranks allow it.
+    """Replace feature gates by ones that do not store their mixture of LoRAs, if ranks allow it.
 
     before:  feature_gates_meta = Batch(feature_gates.meta.shared, feature_gates.meta.watch)
     after:   the same, and each of them a `FusedFeatureGate`

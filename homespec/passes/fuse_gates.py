@@ -5,8 +5,8 @@ after:   projections.meta.input <- input            one GEMM for both
          feature_gates.meta.watch <- input, projections.meta.input
          gates.meta.watch <- projections.meta.input
 
-A projection is layout, not meaning: the gates keep their logical names and weights. Gates with
-hidden layers stay as they are.
+A projection changes the layout, not the meaning: the gates keep their logical names and weights.
+Gates with hidden layers are not fused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from homespec.graph.nodes import (
 )
 
 PURPOSES = ("down", "router", "gate", "self_gate")
-"""What columns are for, in their order: those without a bias first."""
+"""The purposes of columns in order; those without a bias come first."""
 
 Value = tuple[Port, ...]
 Consumer = tuple[str, str, int, int]
@@ -46,17 +46,17 @@ class Part(NamedTuple):
 
     @property
     def consumer(self) -> Consumer:
-        """Inputs that are read together: parts of one consumer and level are adjacent."""
+        """Inputs that are read together: parts of the same consumer and level are adjacent."""
         return (self.purpose, self.node.layer, self.width, self.loras)
 
 
 def fuse_gates(graph: Graph, single: bool = False) -> Graph:
-    """One projection for each value that gates read, in front of the first of them.
+    """Add one projection for each value that gates read, before the first of them.
 
     before:  gates.meta.watch <- input, self_gates.meta.watch <- input
     after:   projections.meta.input <- input, both gates <- projections.meta.input
 
-    `single` gives each gate a projection of its own: nothing is fused, but the form is the same.
+    With `single`, each gate has its own projection: nothing is fused, but the form is the same.
     """
     values: dict[Key, list[Part]] = {}
     for node in graph:
@@ -86,7 +86,7 @@ def _key(part: Part, single: bool) -> Key:
 
 
 def parts_of(node: Node) -> list[Part]:
-    """The Linears of a node that can be a part of a projection, as columns."""
+    """The Linears of a node that can be part of a projection, as columns."""
     if isinstance(node, FeatureGate):
         down = Part(node, node.reads, "down", node.loras * node.rank, node.loras)
         router = Part(node, node.reads, "router", node.loras)
@@ -129,8 +129,8 @@ def _place(graph: Graph, port: Port) -> str:
 def _sections(parts: list[Part], sources: Counter[Consumer]) -> tuple[Section, ...]:
     """Sections by purpose, consumer and level of the tree.
 
-    Batches are in the order of the levels. Where a consumer has this projection alone, its levels
-    need not be distinguished.
+    Batches are ordered by level. If a consumer has only this projection, its levels need not be
+    distinguished.
     """
     names: dict[tuple[Consumer, int], list[str]] = {}
     for part in sorted(parts, key=lambda p: p.node.level):

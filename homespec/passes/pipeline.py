@@ -1,4 +1,4 @@
-"""Which passes run for a variant, in which order, and what each of them did."""
+"""The passes of each variant, in order, and a record of what each of them did."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ PASSES: dict[str, Pass] = {
 """The optimising passes by name, in the order in which they run."""
 
 SINGLE = ("batch-", "fuse-gates")
-"""How the names of passes begin that emission needs in some form: they take `single`."""
+"""Prefixes of passes whose form emission needs even if they are skipped: they take `single`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a pass made of a graph, and the seconds that it took; the verifier's do not count."""
+    """The result of a pass and the seconds that it took, without those of the verifier."""
 
     name: str
     seconds: float
@@ -64,7 +64,7 @@ Watch = Callable[[Step], None]
 def optimise(graph: Graph, variant: Variant = DEFAULT, watch: Watch | None = None) -> Graph:
     """The graph of a variant. Raises UnknownNameError for a pass to skip that does not run.
 
-    `watch` gets each pass.
+    `watch` is called with each pass.
     """
     asked = graph.asked_for(variant.tasks, variant.inference, variant.user_features)
     return run(asked, pipeline(variant), watch)
@@ -85,9 +85,9 @@ def run(graph: Graph, passes: Mapping[str, Pass], watch: Watch | None = None) ->
 
 
 def pipeline(variant: Variant) -> dict[str, Pass]:
-    """The passes of a variant by name, in their order. Raises UnknownNameError.
+    """The passes of a variant by name, in order. Raises UnknownNameError.
 
-    Those that are skipped are left out; a batching pass then makes batches of one, and fusing
+    Skipped passes are left out, except that batching then makes batches of one member, and fusing
     makes projections of one gate.
     """
     chosen: dict[str, Pass] = {}
@@ -113,7 +113,7 @@ def pipeline(variant: Variant) -> dict[str, Pass]:
 
 
 def _after(name: str, passes: Mapping[str, Pass], more: Mapping[str, Pass]) -> dict[str, Pass]:
-    """Passes with `more` right after the one of this name."""
+    """The passes, with `more` inserted after the one of this name."""
     found: dict[str, Pass] = {}
     for each, run_it in passes.items():
         found[each] = run_it

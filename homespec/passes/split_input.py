@@ -1,12 +1,12 @@
-"""Splitting v: what reads it by Linears alone gets its parts of the user and of the candidates.
+"""Splitting v: nodes that read it only through Linears get the user's and the candidates' parts.
 
 before:  experts.meta.shared <- input
 after:   split_input <- features              (the same as those of input)
          experts.meta.shared <- split_input
 
-W v is W_user v_user + W_candidate v_candidate, so the first product is made once for a request,
-whatever the number of its candidates is. What reads v number by number, as feature gates do,
-still reads `input`, in which the columns of the user are repeated for each candidate.
+W v is W_user v_user + W_candidate v_candidate, so the first product is computed once for a request,
+whatever its number of candidates. Nodes that read v elementwise, such as feature gates, still read
+`input`, in which the user's columns are repeated for each candidate.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LINEAR = (ExpertSet, Gate, SelfGate, Projection)
 
 
 def split_input(graph: Graph) -> Graph:
-    """v in two parts, for all that reads nothing else and begins with Linears.
+    """Split v for all nodes that read nothing else and begin with Linears.
 
     before:  projections.meta.input <- input, feature_gates.meta.shared <- input, projections…
     after:   projections.meta.input <- split_input, feature_gates.meta.shared <- input, projections…
@@ -60,7 +60,7 @@ def _splitting(node: Node) -> Node:
 
 
 def _columns(graph: Graph) -> Iterator[tuple[int, int]]:
-    """Where the user's columns are in v; neighbours are one range."""
+    """The ranges of the user's columns in v, with adjacent ones merged."""
     start = end = at = 0
     for part in parts_of_input(graph):
         if is_once(part, graph.user):

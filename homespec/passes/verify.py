@@ -1,4 +1,4 @@
-"""The verifier that runs after lowering and after each pass: a broken graph is our own mistake."""
+"""The verifier, which runs after lowering and each pass. A broken graph is a bug in homespec."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from homespec.graph.nodes import Batch, Mix, Node, Port
 
 
 class BrokenGraphError(AssertionError):
-    """A pass left an invalid graph: a bug of homespec, never of the spec."""
+    """Raised for an invalid graph, which is a bug in homespec, never in the spec."""
 
 
 def verify(graph: Graph, after: str) -> None:

@@ -1,4 +1,4 @@
-"""Stage 3, resolve: what the names of a spec mean: the task tree, and the layers on it."""
+"""Stage 3, resolve: resolves the names of a spec to the task tree and its layers."""
 
 from homespec.resolve.resolved import Resolved, resolve
 

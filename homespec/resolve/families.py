@@ -1,7 +1,7 @@
-"""The families as sugar on the law (HOME.md section 7): who owns experts and who has a state.
+"""The families as instances of the law (HOME.md section 7): which nodes own experts or states.
 
-A family is a few lines of tree nodes and the style of its experts as published. Everything else,
-the mask included, follows from the law in `layers`.
+A family is a choice of tree nodes, and the style of its experts as published. Everything else, the
+mask included, follows from the law in `layers`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from homespec.schema.models import ExpertSet, FeatureGate, LayerGates, M, Mixtur
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """One layer in terms of the tree: the nodes S_k with expert sets, the nodes O_k with states."""
+    """One layer in terms of the tree: the nodes S_k with expert sets and O_k with states."""
 
     sets: tuple[TreeNode, ...]
     outputs: tuple[TreeNode, ...]
@@ -23,10 +23,10 @@ class Topology:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A family: its title, its layers on a tree, and how its experts and gates are by default.
+    """A family: its title, its layers on a tree, and the defaults of its experts and gates.
 
-    `stacks` is the usual number of layers, None where the family has one layer by definition; HoME
-    has one more than its groups nest deep.
+    `stacks` is the default number of layers, or None if the family has one layer by definition.
+    HoME has one layer more than the depth of its groups.
     """
 
     title: str
@@ -44,13 +44,13 @@ def family_of(spec: Spec) -> Family | None:
 
 
 def title_of(spec: Spec) -> str:
-    """What the architecture is called."""
+    """The name of the architecture."""
     family = family_of(spec)
     return family.title if family else "Free topology"
 
 
 def depth_of(spec: Spec, root: TreeNode) -> int:
-    """How many layers the model has."""
+    """Number of layers of the model."""
     if spec.topology:
         return len(spec.topology)
     if isinstance(spec.layers, int):
@@ -59,7 +59,7 @@ def depth_of(spec: Spec, root: TreeNode) -> int:
 
 
 def _home(root: TreeNode, layers: int) -> Iterator[Topology]:
-    """Meta layers descend one level of groups each; the last of them has all groups."""
+    """Each meta layer descends one level of groups; the last of them has all groups."""
     skip = max(0, nesting(root) - (layers - 1))
     for level in range(1, layers):
         nodes = tuple(node for node in _inner(root) if node.depth <= level + skip)
@@ -73,7 +73,7 @@ def _ple(root: TreeNode, layers: int) -> Iterator[Topology]:
 
 
 def _mmoe(root: TreeNode, layers: int) -> Iterator[Topology]:
-    """The root (and groups, if any) own the experts, every task has a gate; stacked: ML-MMoE."""
+    """The root and the groups own experts, and every task has a gate; stacked, this is ML-MMoE."""
     return _stacked(tuple(_inner(root)), root, layers)
 
 
@@ -98,12 +98,12 @@ def _tasks(root: TreeNode) -> tuple[TreeNode, ...]:
 
 
 def _with(to: type[M], **given: object) -> M:
-    """A section of a spec that gives these keys."""
+    """A section of a spec with these keys."""
     return to.model_construct(set(given), **given)
 
 
 def _bare(gate_input: str) -> LayerGates:
-    """Mixture gates alone."""
+    """Only mixture gates."""
     return _with(
         LayerGates,
         mixture=_with(Mixture, input=gate_input),
@@ -113,7 +113,7 @@ def _bare(gate_input: str) -> LayerGates:
 
 
 RELU = _with(ExpertSet, norm="none", activation="relu")
-"""An expert as published before HoME: an MLP with ReLU after every layer, the last included."""
+"""Experts as published before HoME: MLPs with ReLU after every layer, including the last."""
 
 ONE = _with(ExpertSet, norm="none", activation="relu", count=1)
 
@@ -126,4 +126,4 @@ FAMILIES = {
     "shared_bottom": Family("Shared-Bottom", _moe, None, ONE, _bare("own")),
     "moe": Family("MoE with one gate", _moe, None, RELU, _bare("own")),
 }
-"""As defined by: MMoE Ma et al. 2018; CGC and PLE Tang et al. 2020; HoME Wang et al. 2025."""
+"""Sources: MMoE Ma et al. 2018; CGC and PLE Tang et al. 2020; HoME Wang et al. 2025."""

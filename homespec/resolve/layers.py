@@ -1,8 +1,8 @@
 """The law of the family (HOME.md section 7): layers of tree nodes, and who may read whom.
 
-A layer names the tree nodes that own an expert set and those for which it outputs a state. All
-else follows from the tree: what a set reads, which sets a gate may mix (the hierarchy mask), what
-the gate itself reads.
+A layer names the tree nodes that own an expert set and those for which it outputs a state.
+Everything else follows from the tree: the input of a set, the sets that a gate may mix (the
+hierarchy mask), and the input of the gate.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class SetPlan:
-    """The expert set of a tree node: how its experts are built.
+    """The expert set of a tree node, and the options of its experts.
 
-    `sections` are the places that may say so, the most specific first.
+    `sections` are the places that may set them, the most specific first.
     """
 
     node: TreeNode
@@ -45,7 +45,7 @@ class SetPlan:
 class Layer:
     """One layer: the sets S_k, the outputs O_k, and the resolved gates.
 
-    `sections` are the places that may speak of its experts, `gate_sections` of its gates, the most
+    `sections` are the places that may configure its experts, `gate_sections` its gates, the most
     specific first.
     """
 
@@ -57,10 +57,10 @@ class Layer:
     gate_sections: tuple[Path, ...]
 
     def visible(self, node: TreeNode) -> list[SetPlan]:
-        """The sets that the gate of `node` may mix, from the root downwards.
+        """The sets that the gate of `node` may mix, in order from the root.
 
-        Those on one root-to-leaf path with it: its ancestors', its own, those below it. Without the
-        mask, all.
+        These are the sets on a root-to-leaf path with it: its ancestors', its own, and its
+        descendants'. Without the mask, they are all sets.
         """
         above = [n.name for n in reversed(node.path)]
         below = [n.name for n in node.walk() if n is not node]
@@ -69,10 +69,10 @@ class Layer:
 
 
 def layers_of(spec: Spec, root: TreeNode) -> tuple[Layer, ...]:
-    """The layers of a family on the spec's tree, or those that the spec gives by hand.
+    """The layers of a family on the spec's tree, or those that the spec lists.
 
-    Names that the tree does not have are left out, and a list of meta layers that is too short
-    holds its last entry for the rest: rules HS208 to HS215 report them.
+    Names that the tree does not have are left out, and the last entry of a list of meta layers that
+    is too short also applies to the rest: rules HS208 to HS215 report both.
     """
     names = layer_names(depth_of(spec, root))
     family = family_of(spec)
@@ -87,12 +87,12 @@ def layers_of(spec: Spec, root: TreeNode) -> tuple[Layer, ...]:
 
 
 def layer_names(layers: int) -> list[str]:
-    """Names of layers that have none of their own: meta, meta2, … and, last, task."""
+    """Default names of layers: meta, meta2, … and, for the last, task."""
     return [*("meta" if i == 1 else f"meta{i}" for i in range(1, layers)), "task"]
 
 
 def _family_layer(spec: Spec, family: Family, topology: Topology, name: str, index: int) -> Layer:
-    """A family's layer: `experts.all` and `.meta` or `.task` say how its experts are built."""
+    """A family's layer: `experts.all` and `.meta` or `.task` configure its experts."""
     scopes = [(spec.experts.all, ("experts", "all")), _scope(spec, "experts", name, index)]
     gates, gates_path = _scope(spec, "gates", name, index)
     levels = [family.experts, spec.experts]
@@ -109,7 +109,7 @@ def _family_layer(spec: Spec, family: Family, topology: Topology, name: str, ind
 
 
 def _scope(spec: Spec, section: str, name: str, index: int) -> tuple[Any, Path]:
-    """What a section says of one layer: `task` for the last, else `meta`, or its part of a list."""
+    """The section for one layer: `task` for the last, else `meta`, or its entry in a list."""
     key = "task" if name == "task" else "meta"
     scope = getattr(getattr(spec, section), key)
     if isinstance(scope, tuple):
@@ -138,7 +138,7 @@ def _family_set(
 
 
 def _given_layer(spec: Spec, index: int, name: str, nodes: dict[str, TreeNode]) -> Layer:
-    """A layer as the spec gives it, its sets in the order of the tree; `name` is its default."""
+    """A layer that the spec lists, with sets in the order of the tree; `name` is the default."""
     given = spec.topology[index]
     path: Path = ("layers", index)
     sections = (path, ("experts",))
@@ -171,9 +171,10 @@ def _merged_gates(*levels: object) -> LayerGates:
 
 
 def states_each(layers: Sequence[Layer]) -> Iterator[dict[str, int]]:
-    """For each layer the nodes with several states, and how many.
+    """For each layer, the nodes that have several states, and their number.
 
-    One for each expert of the node's set in the next layer, if those experts read a state each.
+    There is one state for each expert of the node's set in the next layer, if those read a state
+    each.
     """
     for after in (*layers[1:], None):
         sets = after.sets.values() if after else ()

@@ -1,4 +1,4 @@
-"""Stage 3, resolve: a spec together with what its names mean."""
+"""Stage 3, resolve: a spec with its resolved names."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from homespec.source import Document
 class Resolved:
     """A valid spec, its document, the task tree and the layers on it.
 
-    Every valid spec has them: what makes no sense is left out, and is what the rules on names
-    (HS2xx) report. A later stage may rely on all of it only where those are silent.
+    Every valid spec has a tree and layers: entries that make no sense are left out, and the rules
+    on names (HS2xx) report them. Later stages run only if these rules find nothing.
     """
 
     spec: Spec
@@ -34,17 +34,17 @@ class Resolved:
         return self.document.span(path, key)
 
     def first_span(self, paths: Iterable[Path], key: bool = False) -> Span:
-        """The place of the first of the paths that the spec has; the whole spec if it has none."""
+        """The place of the first path that the spec has; the whole spec if it has none of them."""
         return self.span(next((path for path in paths if self.has(path)), ()), key)
 
     def span_giving(self, sections: Iterable[Path], key: str) -> Span | None:
-        """The place of `key` in the first of the sections that gives it, if any does."""
+        """The place of `key` in the first section that sets it, if any does."""
         paths = ((*section, key) for section in sections)
         path = next((path for path in paths if self.has(path)), None)
         return self.span(path) if path else None
 
 
 def resolve(spec: Spec, document: Document) -> Resolved:
-    """The tree and the layers of a valid spec. It never fails."""
+    """The tree and the layers of a valid spec. Never fails."""
     root = tree_of(spec)
     return Resolved(spec, document, root, layers_of(spec, root))

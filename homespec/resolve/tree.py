@@ -10,11 +10,11 @@ from homespec.schema.identifiers import ROOT
 from homespec.schema.models import Spec
 
 MAX_NESTING = 8
-"""How deep groups may nest: each level adds a layer, and real products have two or three."""
+"""Maximum depth of groups. Each level adds a layer, and real products have two or three."""
 
 
 class Role(StrEnum):
-    """What a node of the task tree is; also the keys under which the spec counts experts."""
+    """The role of a node of the task tree; also the keys under which the spec counts experts."""
 
     SHARED = "shared"
     GROUP = "group"
@@ -32,12 +32,12 @@ class TreeNode:
 
     @property
     def path(self) -> list[TreeNode]:
-        """The node and its ancestors, nearest first, the root last."""
+        """The node and its ancestors, from the nearest to the root."""
         return [self, *(self.parent.path if self.parent else [])]
 
     @property
     def depth(self) -> int:
-        """How many steps the node is below the root."""
+        """Number of steps from the root to the node."""
         return len(self.path) - 1
 
     def walk(self) -> Iterator[TreeNode]:
@@ -54,9 +54,9 @@ class TreeNode:
 def tree_of(spec: Spec) -> TreeNode:
     """The task tree of a spec.
 
-    What no group lists is directly below the root; products of tasks have no node. Members that are
-    not declared, second memberships and what is nested too deep are left out: rules HS201 to HS207
-    report them.
+    Tasks and groups that no group lists are directly below the root; products of tasks have no
+    node. Undeclared members, second memberships and groups that are nested too deeply are left out:
+    rules HS201 to HS207 report them.
     """
     members = {member for group in spec.groups.values() for member in group.members}
     root = TreeNode(ROOT, Role.SHARED)
@@ -79,5 +79,5 @@ def tree_of(spec: Spec) -> TreeNode:
 
 
 def nesting(root: TreeNode) -> int:
-    """How deep the groups nest: 1 where no group has a group for member, 0 without groups."""
+    """Depth of the groups: 1 if no group is a member of another, 0 without groups."""
     return max((node.depth for node in root.of(Role.GROUP)), default=0)

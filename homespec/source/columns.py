@@ -1,8 +1,8 @@
-"""Stage 1, source: entries of features with `columns` become a feature for each column.
+"""Stage 1, source: expands entries of features with `columns` to a feature for each column.
 
-This happens once a document has all that it extends and all that flags change, so that everything
-after it sees plain features. Each has the place of the entry, and as the place of its name that of
-its column in the list, so that messages point there.
+This happens after bases and flags have been merged into a document, so that later stages see plain
+features. The place of a feature is that of the entry, and the place of its name is that of its
+column in the list, so that messages point there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from homespec.source import column_rules
 from homespec.source.document import Document, Node, Value
 
 MAX_COLUMNS = 1024
-"""How many features an entry, and a spec, may become: as many as the schema takes."""
+"""Maximum number of features of an entry or a spec, as in the schema."""
 MAX_LENGTH = 200
 
 RANGE = re.compile(
@@ -29,7 +29,7 @@ RANGE = re.compile(
 
 
 class ColumnsError(Exception):
-    """What `columns` says cannot be used: where, why and what to write."""
+    """Raised for invalid `columns`, with the place, the reason and a remedy."""
 
     def __init__(self, node: Node, reason: str, remedy: str) -> None:
         super().__init__(reason)
@@ -38,7 +38,7 @@ class ColumnsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A feature's name, its column if that is called otherwise, and the place that says so."""
+    """A feature's name, its column if it has another name, and the place that declares it."""
 
     name: str
     node: Node
@@ -119,13 +119,13 @@ def _check_alone(node: Node, entry: dict[str, Value]) -> None:
 
 
 def _placed(entry: Node, column: Node) -> Node:
-    """The place of a feature: that of the entry, with its column as the key if that is near."""
+    """The place of a feature: that of the entry, with its column as the key if they are close."""
     if column.lines is not entry.lines:
         column = Node(entry.lines, entry.key_start, entry.key_end, 0, 0)
     return Node(entry.lines, entry.start, entry.end, column.start, column.end)
 
 
-# ---------------------------------------------------------------- what `columns` says
+# ---------------------------------------------------------------- values of `columns`
 
 
 def columns_of(value: Value, node: Node) -> Iterator[Column]:
@@ -158,7 +158,7 @@ def _text(value: Value, node: Node, name: str = "") -> str:
 
 
 def names_of(text: str, node: Node) -> Iterator[str]:
-    """The name itself, or those of a range. Raises ColumnsError for what looks like one."""
+    """The name itself, or the names of a range. Raises ColumnsError for an invalid range."""
     match = RANGE.fullmatch(text)
     if match is None:
         if better := _meant(text):
@@ -189,7 +189,7 @@ GUESSES = (
 
 
 def _meant(text: str) -> str:
-    """What to write for a text that looks like several columns; "" for a name."""
+    """What to write in place of a text that looks like several columns; "" for a name."""
     for guess in GUESSES:
         if match := guess.fullmatch(text):
             stem = match["stem"]
@@ -207,7 +207,7 @@ def _meant(text: str) -> str:
 
 
 def together(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Diagnostics that differ in the column of an entry alone, as one that counts the others."""
+    """Merge diagnostics that differ only in the column of an entry, and count the others."""
     if not document.entries:
         return list(diagnostics)
     found: dict[object, Diagnostic] = {}
@@ -224,12 +224,12 @@ def together(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diag
 
 
 def _once(diagnostic: Diagnostic) -> Diagnostic:
-    """The diagnostic with each label once: the columns of a range have one place."""
+    """The diagnostic without repeated labels: all columns of a range have the same place."""
     return dataclasses.replace(diagnostic, related=tuple(dict.fromkeys(diagnostic.related)))
 
 
 def _named(document: Document, message: str) -> str:
-    """The first feature of an entry that a message names, in quotes or as part of a path there."""
+    """The first feature of an entry that a message names in quotes, maybe as part of a path."""
     quoted = " ".join(re.findall(r"`[^`]*`|'[^']*'", message))
     return next((word for word in re.findall(r"\w+", quoted) if word in document.entries), "")
 

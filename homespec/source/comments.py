@@ -1,6 +1,6 @@
-"""Stage 1, source: finds comments meant for homespec, which PyYAML drops.
+"""Stage 1, source: finds comments for homespec, which PyYAML drops.
 
-A `#` inside a scalar begins no comment.
+A `#` inside a scalar does not begin a comment.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def comments(lines: Lines, scalars: Sequence[tuple[int, int]]) -> Iterator[Comme
 
 
 def _content_start(text: str, start: int, end: int) -> int:
-    """Where the content of a scalar begins: the first line of a block may have a comment."""
+    """The offset at which a scalar's content begins: the first line of a block may have a
+    comment."""
     if text[start] not in "|>":
         return start
     line_break = LINE_BREAK.search(text, start, end)

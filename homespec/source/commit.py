@@ -1,4 +1,4 @@
-"""Stage 1, source: specs as they are in a commit, read by git without a checkout."""
+"""Stage 1, source: reads specs from a commit, using git without a checkout."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ REGULAR = ("100644", "100755")
 
 
 class CommitError(Exception):
-    """There is no such commit, or no repository, or no git."""
+    """Raised if the commit, the repository or git itself is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit of the repository at `root`; `name` is how the user calls it."""
+    """A commit of the repository at `root`; `name` is the user's name for it."""
 
     root: str
     name: str
@@ -37,7 +37,7 @@ class Commit:
         return {os.fsdecode(name): about.split()[0].decode() for about, _, name in entries}
 
     def read(self, shown: str, path: str) -> Document:
-        """The document of a file; what is wrong with it is a diagnostic of it."""
+        """The document of a file; problems with the file become diagnostics."""
         name, inside = f"{shown}@{self.name}", self.inside(path)
         entry = _git(self.root, "ls-tree", "-z", "--long", self.sha, "--", inside)
         if not entry:
@@ -50,17 +50,17 @@ class Commit:
         return read_stream(io.BytesIO(_git(self.root, "cat-file", "blob", blob.decode())), name)
 
     def read_spec(self, path: str, overrides: Iterable[str] = ()) -> Document:
-        """The document of a file with what it extends, all of it as it is in the commit."""
+        """The document of a file merged with its bases, all read from the commit."""
         return with_bases(self.read(path, located(path)), overrides, (), self.read)
 
     def inside(self, path: str) -> str:
-        """The path below the root of a path of the working tree."""
+        """A path of the working tree, relative to the root."""
         return os.path.relpath(os.path.realpath(located(path)), os.path.realpath(self.root))
 
 
 def commit(name: str, near: str) -> Commit:
     """The commit of this name in the repository of a path. Raises CommitError."""
-    root = repository(f"{located(near)}/spec")  # for a folder, also the one that it is in
+    root = repository(f"{located(near)}/spec")  # `near` itself may be the root
     if root is None:
         raise CommitError(f"`{near}` is not in a git repository")
     try:
@@ -73,7 +73,7 @@ def commit(name: str, near: str) -> Commit:
 
 
 def _git(root: str, *arguments: str) -> bytes:
-    """What git prints. Raises CommitError."""
+    """The output of git. Raises CommitError."""
     try:
         done = subprocess.run(  # noqa: S603
             ["git", "--literal-pathspecs", "-C", root, *arguments],  # noqa: S607

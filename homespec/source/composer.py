@@ -30,14 +30,14 @@ MISLEADING = re.compile("[^\\S ]|[\u00ad\u200b-\u200f\u2060-\u2064]")
 
 
 class PastLimitError(Exception):
-    """The walk has gone far enough: a limit is passed."""
+    """Raised to stop the walk when a limit is exceeded."""
 
 
 @dataclass(slots=True)
 class Built:
-    """A finished value, its place, how many values it holds and how deep they nest.
+    """A completed value, its place, the number of values in it and their depth.
 
-    `unknown` marks what an alias could not be resolved to.
+    `unknown` marks the value of an alias that could not be resolved.
     """
 
     value: Value
@@ -49,7 +49,7 @@ class Built:
 
 @dataclass(slots=True)
 class Open:
-    """A mapping or list whose end is still to come; `key` is the key that waits for its value."""
+    """A mapping or list that has not ended yet; `key` is the key that has no value yet."""
 
     value: dict[str, Value] | list[Value]
     node: Node
@@ -65,7 +65,7 @@ class Composer:
     """The walk over one text; its results are `root`, `scalars` and `diagnostics`."""
 
     def __init__(self, lines: Lines) -> None:
-        """Prepare to walk over the text of `lines`."""
+        """Prepare a walk over the text of `lines`."""
         self.lines = lines
         self.diagnostics: list[Diagnostic] = []
         self.root: Built | None = None
@@ -76,7 +76,7 @@ class Composer:
         self._documents = 0
 
     def run(self, events: Iterable[yaml.Event]) -> None:
-        """Take all events, or those up to the first that passes a limit."""
+        """Process all events, or those up to the first one that exceeds a limit."""
         try:
             for event in events:
                 self._take(event)
@@ -92,25 +92,25 @@ class Composer:
 
     @property
     def mapping(self) -> dict[str, Value] | None:
-        """The data of a text that can be used and is a mapping."""
+        """The data of a usable text that is a mapping."""
         data = self.root.value if self.root and not self.has_errors else None
         return data if isinstance(data, dict) else None
 
     @property
     def last_scalar(self) -> int:
-        """Where the last key or value begins."""
+        """The offset of the last key or value."""
         return self.scalars[-1][0] if self.scalars else 0
 
     def finish_open(self) -> None:
-        """End what is still open, so that a text that is not YAML has data up to its mistake."""
+        """Close everything that is open, so that an invalid text has data up to its mistake."""
         while self._stack:
             self._finish(self._stack[-1].node.end)
 
     @property
     def open_bracket(self) -> int | None:
-        """The offset of the innermost bracket that is still open.
+        """The offset of the innermost bracket that is open.
 
-        A key in a list, as in `[a: 1]`, begins a mapping that has none.
+        A key in a list, as in `[a: 1]`, begins a mapping without braces.
         """
         starts = (o.node.start for o in reversed(self._stack) if o.flow)
         return next((start for start in starts if self.lines.text[start] in "[{"), None)
@@ -150,7 +150,7 @@ class Composer:
         self._add(built, plain)
 
     def _check_text(self, value: str, plain: bool, start: int, end: int) -> None:
-        span = self.lines.span  # most texts are in order and need none
+        span = self.lines.span  # most texts are valid and need none
         if len(value) > MAX_SCALAR:
             limit = f"{MAX_SCALAR:,} characters"
             self.diagnostics += file_rules.too_large(span(start, end), "this text", limit)
@@ -163,7 +163,7 @@ class Composer:
             self.diagnostics += yaml_rules.missing_space(span(start, end), value)
 
     def _is_glued_entry(self, value: str, start: int) -> bool:
-        """Whether `key:value` is a line of its own, where a mapping was meant."""
+        """Whether `key:value` is alone on its line, where a mapping was intended."""
         parent = self._stack[-1] if self._stack else None
         if parent is None or parent.flow or parent.key is None:
             return False
@@ -189,7 +189,7 @@ class Composer:
 
     def _finish(self, end: int) -> None:
         done = self._stack.pop()
-        if done.flow and self.lines.text[end - 1] in "}]":  # else it ends where its last part does
+        if done.flow and self.lines.text[end - 1] in "}]":  # otherwise it ends with its last part
             done.node.end = done.node.key_end = end
         built = Built(done.value, done.node, done.count, done.height)
         if done.anchor is not None and self._anchors.get(done.anchor) is done:
@@ -215,7 +215,7 @@ class Composer:
         self._add(built)
 
     def _add(self, built: Built, plain: bool = False) -> None:
-        """Put a finished value where it belongs: as the root, an item, a key or a key's value."""
+        """Put a completed value in its place: as the root, an item, a key or a key's value."""
         if not self._stack:
             self.root = self.root or built
             return
@@ -234,7 +234,7 @@ class Composer:
             parent.key = None
 
     def _set(self, parent: Open, value: dict[str, Value], key: Built, built: Built) -> None:
-        """Enter a key and its value; the first of two equal keys stays."""
+        """Add a key and its value; of two equal keys, the first stays."""
         node = built.node
         node.key_start, node.key_end = key.node.start, key.node.end
         if isinstance(key.value, str) and key.value not in value:
@@ -255,7 +255,7 @@ class Composer:
 
     def _check_plain_key(self, key: str, node: Node) -> None:
         glued = self.lines.text[node.start : node.end + 2]
-        if glued.endswith((":{", ":[")):  # which libyaml refuses and PyYAML takes
+        if glued.endswith((":{", ":[")):  # libyaml rejects this and PyYAML accepts it
             span = self.lines.span(node.start, node.end + 2)
             self.diagnostics += yaml_rules.missing_space(span, glued)
         elif yaml_rules.GLUED.match(key):
@@ -272,7 +272,7 @@ class Composer:
         self.diagnostics += yaml_rules.unsupported_tag(span, written.group() if written else tag)
 
     def _expand(self, count: int, start: int, end: int, alias: bool) -> None:
-        """Count values, those of aliases each time that they are repeated."""
+        """Count values; those of an alias count each time."""
         self._count += count
         if self._count <= MAX_VALUES:
             return
@@ -288,14 +288,14 @@ class Composer:
         raise PastLimitError
 
     def _place_of_nothing(self, start: int) -> tuple[int, int]:
-        """Where to point for a value that is not there: at its key, else where it belongs."""
+        """The place of a missing value: its key, else the position where it should be."""
         parent = self._stack[-1] if self._stack else None
         if parent is not None and parent.key is not None:
             return parent.key.node.start, parent.key.node.end
         return start, start
 
     def _skip_anchor(self, anchor: str | None, start: int, end: int) -> int:
-        """The first character of a value itself, after its anchor."""
+        """The first character of a value, after its anchor."""
         if anchor is None:
             return start
         match = ANCHOR.match(self.lines.text, start, end)
@@ -303,7 +303,7 @@ class Composer:
 
 
 def composed(lines: Lines) -> Composer:
-    """The composer of a text at the end of it, or where it is not YAML."""
+    """The composer of a text, stopped at its end or at the first YAML error."""
     composer = Composer(lines)
     try:
         composer.run(events(lines.text))

@@ -1,6 +1,6 @@
-"""Stage 1, source: the `dim` of a spec, for the features and fields of events that give none.
+"""Stage 1, source: applies the `dim` of a spec to features and fields of events without one.
 
-It is written into them, with the place of the spec's own, so that all that comes after sees it.
+It is written into them, with the place of the spec's `dim`, so that later stages see it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import dataclasses
 from homespec.source.document import Document, Node, Value
 
 MAX_DIM = 1_048_576
-"""What the schema takes."""
+"""The values that the schema accepts."""
 TABLES = ("id", "bucketize")
-"""The kinds whose table has a width of its own."""
+"""The kinds of features whose tables have their own width."""
 
 
 def with_default_dim(document: Document) -> Document:
-    """The document with the spec's `dim` in whatever needs one and has none."""
+    """The document with the spec's `dim` in all entries that need one and have none."""
     data = document.data or {}
     features = data.get("features")
     if "dim" not in data or not isinstance(features, dict):
         return document
-    dim = data["dim"] if _is_width(data["dim"]) else 1  # else the schema says what is wrong with it
+    dim = data["dim"] if _is_width(data["dim"]) else 1  # otherwise the schema reports the mistake
     filled, node = _filled(
         features, document.root.parts["features"], dim, document.root.parts["dim"]
     )
@@ -36,7 +36,7 @@ def _is_width(value: Value) -> bool:
 def _filled(
     entries: dict[str, Value], node: Node, dim: Value, place: Node
 ) -> tuple[dict[str, Value], Node]:
-    """Features, or fields of events, with a `dim` where it is missing."""
+    """Features, or fields of events, with missing `dim` filled in."""
     data, parts = dict(entries), dict(node.parts)
     for name, entry in entries.items():
         if not isinstance(entry, dict):

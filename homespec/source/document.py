@@ -1,4 +1,4 @@
-"""Stage 1, source: the result, a document that knows the place of each of its keys and values."""
+"""Stage 1, source: the resulting document, which knows the place of each of its keys and values."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from homespec.diagnostics import Diagnostic, Span
 from homespec.source.lines import Lines
 
 OVERRIDES = "--set"
-"""The name of the file in spans of values that a flag of the command line gives."""
+"""The file name in spans of values that come from a flag of the command line."""
 
 Value: TypeAlias = "dict[str, Value] | list[Value] | str | int | float | bool | None"
 
 
 @dataclass(slots=True)
 class Node:
-    """A value's place in the text: offsets of the value, of its key, and its parts.
+    """A value's place in the text: the offsets of the value and of its key, and its parts.
 
-    Offsets rather than spans, because only the few that a diagnostic points at become spans.
-    An item of a list has no key; `key_start` and `key_end` are then those of the value.
+    It holds offsets, because only the few places that a diagnostic points to become spans. An item
+    of a list has no key; `key_start` and `key_end` are then those of the value.
     """
 
     lines: Lines = field(repr=False, compare=False)
@@ -48,7 +48,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment `# homespec: ...` as it is written, and whether it has its line to itself."""
+    """A comment `# homespec: ...` as it is written, and whether it is alone on its line."""
 
     span: Span
     text: str
@@ -57,11 +57,11 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One spec file: its text, its data and the place of each part of the data.
+    """A spec file: its text, its data and the place of each part of the data.
 
-    `data` is None exactly if a diagnostic is an error. Aliased parts of it are shared objects:
-    do not modify it. `bases` are the files that it extends, nearest first, and `overrides` the
-    changes that the command line makes to it; `data` and `root` then hold all of them.
+    `data` is None if and only if a diagnostic is an error. Do not modify it: aliased parts are
+    shared objects. `bases` are the files that it extends, nearest first, and `overrides` the
+    changes from the command line; both are merged into `data` and `root`.
     """
 
     lines: Lines
@@ -72,7 +72,7 @@ class Document:
     bases: tuple[Document, ...] = ()
     overrides: tuple[str, ...] = ()
     entries: dict[str, str] = field(default_factory=dict)
-    """The entries of the file whose `columns` features are, by the feature's name."""
+    """The entry of the file that declares each feature with `columns`, by the feature's name."""
 
     @property
     def file(self) -> str:
@@ -81,12 +81,12 @@ class Document:
 
     @property
     def text(self) -> str:
-        """The text; empty where the file could not be read as one."""
+        """The text; empty if the file could not be read as text."""
         return self.lines.text
 
     @property
     def texts(self) -> dict[str, str]:
-        """The text of each file that the document is made of, its own first."""
+        """The text of each file of the document, its own first."""
         texts = {document.file: document.text for document in (self, *self.bases)}
         return texts | ({OVERRIDES: "\n".join(self.overrides)} if self.overrides else {})
 
@@ -97,9 +97,9 @@ class Document:
     def span(self, path: Iterable[str | int], key: bool = False) -> Span:
         """The place of the value (or of the key) at `path`.
 
-        A segment that the document does not have is skipped: pydantic's locations name the
-        members of unions, and what is missing is best shown at the mapping that lacks it. The
-        root's key is the document's first key.
+        Segments that the document does not have are skipped: pydantic's locations name the members
+        of unions, and a missing key is best shown at the mapping that lacks it. The root's key is
+        the document's first key.
         """
         node = self.root
         for segment in path:
@@ -107,7 +107,7 @@ class Document:
         return node.key_span if key else node.span
 
     def as_written(self, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
-        """`path` as the file has it: a feature that an entry lists is that entry."""
+        """`path` in the file, where a feature from `columns` is the entry that lists it."""
         if len(path) > 1 and path[0] == "features":
             return "features", self.entries.get(str(path[1]), path[1]), *path[2:]
         return path

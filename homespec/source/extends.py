@@ -1,4 +1,4 @@
-"""Stage 1, source: a document together with the files that it extends."""
+"""Stage 1, source: merges a document with the files that it extends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Reader = Callable[[str, str], Document]
 def read_spec(
     path: str | os.PathLike[str], overrides: Iterable[str] = (), folders: Iterable[str] = ()
 ) -> Document:
-    """The document of a file, composed; a link that leads out of its repository is not read.
+    """The composed document of a file. A link that leads out of its repository is not read.
 
     `folders` are further ones that files may be read from.
     """
@@ -44,11 +44,11 @@ def with_bases(
     folders: Iterable[str] = (),
     reader: Reader = read,
 ) -> Document:
-    """The document laid over what it extends, and `--set` overrides laid over both, with a feature
-    for each of the columns that an entry lists and the spec's `dim` where none is given.
+    """The document merged over its bases, with `--set` overrides merged over both.
 
-    `reader` reads the bases. What is wrong with one is a diagnostic of the whole. Raises ValueError
-    for an override that has no form `PATH=VALUE`.
+    Entries with `columns` become features, and the spec's `dim` is filled in. `reader` reads the
+    bases. Problems with a base become diagnostics of the whole. Raises ValueError for an override
+    that is not of the form `PATH=VALUE`.
     """
     chain = _Chain((real(document.file),), roots_of(document.file, folders), reader)
     whole = with_overrides(_extended(document, chain), tuple(overrides))
@@ -57,20 +57,20 @@ def with_bases(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Chain:
-    """The files on the chain to a document, itself included, and the folders of its bases."""
+    """The files on the chain to a document, including itself, and the folders of its bases."""
 
     files: tuple[str, ...]
     roots: tuple[str, ...]
     read: Reader
 
     def to(self, place: str) -> _Chain:
-        """The chain on to a base."""
+        """The chain extended by a base."""
         return _Chain((*self.files, place), self.roots, self.read)
 
 
 def _extended(document: Document, chain: _Chain) -> Document:
     name = (document.data or {}).get("extends")
-    if not isinstance(name, str):  # absent, or the schema rejects it
+    if not isinstance(name, str):  # absent, or invalid, which the schema reports
         return document
     base = _base(document, name, chain)
     if not isinstance(base, Document):
@@ -86,7 +86,7 @@ def _extended(document: Document, chain: _Chain) -> Document:
 
 
 def _base(document: Document, name: str, chain: _Chain) -> Document | list[Diagnostic]:
-    """The base, composed itself; or why there is none."""
+    """The composed base, or the reason why there is none."""
     span = document.span(("extends",))
     reason, remedy = _refusal(name)
     if reason:
@@ -115,18 +115,18 @@ def _base(document: Document, name: str, chain: _Chain) -> Document | list[Diagn
 
 
 def _unfit(place: str, chain: _Chain) -> tuple[str, str]:
-    """Why a file below the root cannot be a base, and what to do."""
+    """Why a file below the root cannot be a base, and the remedy."""
     if not is_yaml(place):
         return "it is a link to another kind of file", "name the YAML file itself"
     if len(chain.files) >= MAX_CHAIN:
         return f"the chain of bases is longer than {MAX_CHAIN} files", "merge some of them"
-    if os.path.exists(place) and not os.path.isfile(place):  # a pipe would wait
+    if os.path.exists(place) and not os.path.isfile(place):  # reading a pipe would wait
         return "it is not a regular file", "name a YAML file"
     return "", ""
 
 
 def _relative(remedy: str, document: Document) -> str:
-    """`did you mean ...?` with the path as the document would write it."""
+    """The help `did you mean ...?`, with the path as the document would write it."""
     match = re.fullmatch(r"did you mean `(.*)`\?", remedy)
     if not match or real(match[1]) == real(document.file):
         return ""
@@ -135,7 +135,7 @@ def _relative(remedy: str, document: Document) -> str:
 
 
 def _refusal(name: str) -> tuple[str, str]:
-    """Why a name of a base is refused, whatever is there, and what to do."""
+    """Why the name of a base is refused, whether or not a file exists, and the remedy."""
     if not name.isprintable() or "\\" in name:
         return "its name contains characters that are not allowed", "use letters and `/`"
     if Path(name).is_absolute():
@@ -146,13 +146,13 @@ def _refusal(name: str) -> tuple[str, str]:
 
 
 def _extends_here(document: Document, diagnostic: Diagnostic) -> Diagnostic:
-    """A diagnostic about a base, with the place that pulls the base in."""
+    """A diagnostic about a base, with the place that extends it."""
     label = Label(document.span(("extends",)), "extended here")
     return dataclasses.replace(diagnostic, related=(*diagnostic.related, label))
 
 
 def with_provenance(document: Document, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Diagnostics whose place is in a base also show where the base is pulled in."""
+    """Diagnostics in a base, which also show the place that extends the base."""
     bases = {base.file for base in document.bases}
     mine = document.span(("extends",)).file == document.file
     return [

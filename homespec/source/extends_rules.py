@@ -38,7 +38,7 @@ def extends_cycle(span: Span, files: list[str]) -> Iterator[Finding]:
     yield Finding(
         span,
         f"specs extend each other in a cycle: {' → '.join(files)}",
-        label="closes the circle",
+        label="closes the cycle",
         help="remove `extends` from one of them",
     )
 

@@ -9,7 +9,7 @@ from homespec.diagnostics import Finding, Position, Span, rule
 
 
 def beginning(file: str) -> Span:
-    """The place of what concerns a whole file."""
+    """The span for findings about a whole file."""
     return Span(file, Position(1, 1), Position(1, 1))
 
 

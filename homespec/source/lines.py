@@ -11,7 +11,7 @@ LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
 class Lines:
-    """The lines of one file; they end at LF, CR LF or CR, as YAML and editors have it."""
+    """The lines of a file, which end with LF, CR LF or CR, as in YAML and editors."""
 
     def __init__(self, file: str, text: str) -> None:
         """Find the lines of `text`, the content of `file`."""

@@ -1,4 +1,4 @@
-"""Stage 1, source: lays one document's data over another's, key by key, with all places kept."""
+"""Stage 1, source: merges one document's data over another's, key by key, with all places."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ ENCODERS = ("mean", "din", "dien", "sim", "twin")
 
 
 def merged(below: Value, above: Value, under: Node, over: Node, path: Path) -> tuple[Value, Node]:
-    """The data at `path` of two documents as one, and its places.
+    """The merged data of two documents at `path`, and its places.
 
-    Mappings merge key by key; null takes a key of the lower one away; anything else of the upper
-    document replaces what is below. The keys of the lower one come first. Neither is changed.
+    Mappings merge key by key; null removes a key of the lower one; any other value of the upper
+    document replaces the lower value. The keys of the lower one come first. Neither is changed.
     """
     below, under, above, over = _long_forms(below, under, above, over, path)
     if not (isinstance(below, dict) and isinstance(above, dict)) or _other_kind(below, above, path):
@@ -33,7 +33,7 @@ def merged(below: Value, above: Value, under: Node, over: Node, path: Path) -> t
 
 
 def _other_kind(below: dict[str, Value], above: dict[str, Value], path: Path) -> bool:
-    """A feature, an id or an encoder of another kind takes the place of the one below."""
+    """A feature, an id or an encoder of another kind replaces the lower one."""
     kinds: tuple[str, ...] = ()
     if path[:1] == ("features",):
         kinds = _kinds(path)
@@ -42,7 +42,7 @@ def _other_kind(below: dict[str, Value], above: dict[str, Value], path: Path) ->
 
 
 def _kinds(path: Path) -> tuple[str, ...]:
-    """The keys of which a feature, an id, or the encoder of a sequence has exactly one."""
+    """Groups of keys of which a feature, an id, or the encoder of a sequence has exactly one."""
     if len(path) == 2 or (len(path) == 5 and path[2:4] == ("sequence", "with")):
         return ("id", "bucketize", "number", "dense", "table", "sequence")
     if len(path) in (3, 6) and path[-1] == "id":
@@ -53,9 +53,11 @@ def _kinds(path: Path) -> tuple[str, ...]:
 def _long_forms(
     below: Value, under: Node, above: Value, over: Node, path: Path
 ) -> tuple[Value, Node, Value, Node]:
-    """Where a short form meets a mapping, `4` becomes `{count: 4}`, `false` `{enabled: false}`.
+    """Next to a mapping, a short form is written out:
 
-    A mapping over true or false stays as it is: who configures a gate wants it on.
+    `4` as `{count: 4}`, `false` as `{enabled: false}`.
+
+    A mapping over true or false stays as it is, because it configures a gate that is on.
     """
     if path[:1] in (("experts",), ("layers",)):
         if _is_count(below) and isinstance(above, dict):
@@ -73,5 +75,5 @@ def _is_count(value: Value) -> bool:
 
 
 def _with_part(node: Node, key: str) -> Node:
-    """The place of a mapping whose only value is where the short form is."""
+    """The place of a mapping whose only value has the place of the short form."""
     return Node(node.lines, node.start, node.end, node.key_start, node.key_end, {key: node})

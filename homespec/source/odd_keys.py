@@ -1,4 +1,4 @@
-"""Stage 1, source: keys that are not text: what they are and how to mend them."""
+"""Stage 1, source: descriptions of keys that are not text, and remedies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_DIGITS = 40
 
 
 def odd_key(key: Value, node: Node) -> tuple[str, str]:
-    """What a key is that is not text, and how to mend it."""
+    """The description of a key that is not text, and its remedy."""
     text = node.lines.text
     written = text[node.start : node.end]
     if isinstance(key, dict | list):
@@ -32,7 +32,7 @@ def odd_key(key: Value, node: Node) -> tuple[str, str]:
 
 
 def _number_with_commas(node: Node) -> str:
-    """`1000000` where the key is the `000` of `1,000,000`, which YAML takes for several entries."""
+    """`1000000` if the key is the `000` of `1,000,000`, which YAML reads as several entries."""
     text = node.lines.text
     group, before = text[node.start : node.end], _groups_before(node)
     after = AFTER.match(text[node.end : node.end + MAX_DIGITS])

@@ -1,7 +1,7 @@
-"""Stage 1, source: `--set PATH=VALUE`, changes of a document from the command line.
+"""Stage 1, source: `--set PATH=VALUE`, which changes a document from the command line.
 
-The overrides are a file of their own, `--set`, one in each line, so that messages show an override
-with a caret under the characters that are wrong.
+The overrides form a file named `--set` with one on each line, so that messages can show an override
+with carets under the mistake.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ FORM = re.compile(r"(?P<path>[^\s=.]+(\.[^\s=.]+)*)=(?P<value>.*)")
 
 MAX_LENGTH = 1000
 MAX_NAMES = 16
-"""How many names a path may have: the language is not that deep."""
+"""Maximum number of names in a path; the language is less deep."""
 
 
 def check_override(override: str) -> str:
-    """The override itself. Raises ValueError if it has no form `PATH=VALUE`."""
+    """The override itself. Raises ValueError if it is not of the form `PATH=VALUE`."""
     if not override.isprintable():
         raise ValueError("it contains invisible characters")
     if len(override) > MAX_LENGTH:
@@ -39,7 +39,7 @@ def check_override(override: str) -> str:
 
 
 def with_overrides(document: Document, overrides: tuple[str, ...]) -> Document:
-    """The document with the overrides laid over it, one after the other."""
+    """The document with the overrides merged over it, one after the other."""
     lines = Lines(OVERRIDES, "\n".join(map(check_override, overrides)))
     document = dataclasses.replace(document, overrides=overrides)
     for start, override in zip(lines.starts, overrides, strict=False):
@@ -71,7 +71,10 @@ def _with_override(document: Document, lines: Lines, start: int, override: str) 
 
 
 def _value(lines: Lines, start: int, end: int) -> Composer:
-    """The value of an override, read in place: all around it is blank, so offsets stay true."""
+    """The value of an override.
+
+    The text before it is replaced by blanks, so that offsets stay correct.
+    """
     blank = re.sub(r"[^\n]", " ", lines.text)
     return composed(Lines(lines.file, blank[:start] + lines.text[start:end]))
 
@@ -88,7 +91,7 @@ class _Step:
 def _laid(
     below: Value, under: Node, steps: list[_Step], value: Value, node: Node, path: tuple[str, ...]
 ) -> tuple[Value, Node]:
-    """`value` laid over the data at the end of `steps`."""
+    """`value` merged over the data at the end of `steps`."""
     if not steps:
         return merged(below, value, under, node, path)
     (step, *rest), inner = steps, (*path, steps[0].name)
@@ -112,6 +115,6 @@ def _laid(
         alone = Node(node.lines, node.start, node.end, step.start, step.end, {step.name: over})
         return merged(below, {step.name: above}, under, alone, path)
     data, parts = {**below, step.name: above}, {**under.parts, step.name: over}
-    if is_there and above is None:  # null takes it away
+    if is_there and above is None:  # null removes it
         del data[step.name], parts[step.name]
     return data, dataclasses.replace(under, parts=parts)

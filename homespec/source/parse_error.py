@@ -1,4 +1,4 @@
-"""Stage 1, source: what a YAML parser says is wrong, together with the text around it."""
+"""Stage 1, source: an error of a YAML parser, with access to the text around it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ WORD = re.compile(r"[\w.-]+")
 
 @dataclass(frozen=True, slots=True)
 class ParseError:
-    """What a parser said: the problem, its offset, and where what it was reading begins.
+    """An error of a parser: the problem, its offset, and the start of the part that it was reading.
 
-    `scalar` is where the last key or value before it begins, `bracket` where the innermost
-    bracket is that is still open.
+    `scalar` is the offset of the last key or value before it, `bracket` that of the innermost open
+    bracket.
     """
 
     lines: Lines
@@ -53,18 +53,18 @@ class ParseError:
         return self.lines.span(offset, offset + 1)
 
     def word_at(self, offset: int) -> Span:
-        """The span up to the end of the word there; of one character where there is none."""
+        """The span to the end of the word; one character if there is no word."""
         word = WORD.match(self.text, offset)
         return self.lines.span(offset, word.end() if word else min(offset + 1, len(self.text)))
 
     def line_before(self, offset: int) -> int | None:
-        """Offset of the first character of the nearest line above that says something."""
+        """Offset of the first character of the nearest line above with contents."""
         above = self.text[: self.lines.start_of_line(offset)]
         starts = [m.start(1) for m in re.finditer(r"^[ ]*([^\s#])", above, re.MULTILINE)]
         return starts[-1] if starts else None
 
     def quoted(self, offset: int) -> str:
-        """The rest of a line in quotes, to show how it is done."""
+        """The rest of a line in quotes, as a suggestion."""
         words = self.lines.rest_of_line(offset).split(" #")[0].rstrip(" ,]}")
         if "'" in words or '"' in words or not 0 < len(words) <= 40:
             return "'...'"
@@ -78,7 +78,7 @@ class ParseError:
         label: str = "",
         related: tuple[Label, ...] = (),
     ) -> list[Diagnostic]:
-        """A diagnostic on the syntax, at the problem's character if no `span` is given."""
+        """A syntax diagnostic, by default at the problem's character."""
         return yaml_rules.yaml_syntax(
             span or self.char_at(self.at), message, label, related, remedy
         )

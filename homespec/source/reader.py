@@ -1,4 +1,4 @@
-"""Stage 1, source: reads a file within bounds, and composes its document."""
+"""Stage 1, source: reads a file of limited size, and composes its document."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORBIDDEN = re.compile(
     "[^\t\n\r -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
     "|[\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
 )
-"""Controls, half characters, line breaks that not all programs see, marks that reorder text."""
+"""Control characters, surrogates, unusual line breaks, and marks that reorder text."""
 
 OWN_STREAM = re.compile(r"/dev/(stdin|fd/[0-9]+)|/proc/self/fd/[0-9]+")
 KINDS = (
@@ -37,9 +37,9 @@ KINDS = (
 
 
 def read(path: str | os.PathLike[str], place: str | None = None) -> Document:
-    """The document in a file; whatever is wrong with the file is a diagnostic of it.
+    """The document in a file. Problems with the file become diagnostics.
 
-    `place` is where the file is, if `path` only names it in messages.
+    `place` is the actual location of the file, if `path` is only its name in messages.
     """
     file = os.fspath(path)
     try:
@@ -53,18 +53,18 @@ def read(path: str | os.PathLike[str], place: str | None = None) -> Document:
 
 
 def _endless(file: str) -> str:
-    """Why a file must not be opened: reading it may wait, or do something, for ever.
+    """Why a file must not be opened: reading it may block, or have side effects.
 
-    What the shell hands over, as in `validate <(command)`, is like stdin.
+    Files that the shell passes, as in `validate <(command)`, are treated like stdin.
     """
-    mode = os.stat(file).st_mode  # keeps the path as it was given
+    mode = os.stat(file).st_mode  # keep the path as it was given
     if OWN_STREAM.fullmatch(file) and not stat.S_ISBLK(mode):
         return ""
     return next((reason for is_kind, reason in KINDS if is_kind(mode)), "")
 
 
 def read_stream(stream: BinaryIO, name: str) -> Document:
-    """The document in a binary stream, of which at most 1 MiB is read."""
+    """The document in a binary stream; at most 1 MiB is read."""
     try:
         raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
@@ -109,13 +109,13 @@ def parse(text: str, name: str = "<text>") -> Document:
 
 
 def unread(name: str, diagnostics: list[Diagnostic], lines: Lines | None = None) -> Document:
-    """The document of a file that is not read, or not further, and why."""
+    """The document of a file that cannot be read completely, with the reason."""
     lines = lines or Lines(name, "")
     return Document(lines, None, Node.at(lines, 0, 0), (), tuple(diagnostics))
 
 
 def _forbidden_characters(lines: Lines) -> list[Diagnostic]:
-    """The first of each forbidden character."""
+    """The first occurrence of each forbidden character."""
     diagnostics = []
     for character in sorted(filter(FORBIDDEN.match, set(lines.text)))[:MAX_FINDINGS]:
         at = lines.text.index(character)
@@ -124,7 +124,7 @@ def _forbidden_characters(lines: Lines) -> list[Diagnostic]:
 
 
 def _check_root(root: Built | None, lines: Lines) -> list[Diagnostic]:
-    """That there is a document, and that it is a mapping."""
+    """Check that there is a document, and that it is a mapping."""
     if root and isinstance(root.value, dict):
         return []
     if root is None or root.node.start == root.node.end:
@@ -136,7 +136,7 @@ def _check_root(root: Built | None, lines: Lines) -> list[Diagnostic]:
 
 
 def _remedy(file: str, error: Exception) -> str:
-    """What to do about a file that cannot be read."""
+    """The remedy for a file that cannot be read."""
     if isinstance(error, IsADirectoryError):
         return "name a file in it"
     if not isinstance(error, FileNotFoundError):

@@ -1,7 +1,7 @@
-"""Stage 1, source: where a spec is, and the folders that it and its bases may be read from.
+"""Stage 1, source: the location of a spec, and the folders from which bases may be read.
 
-Specs come from strangers, and a message shows lines of what was read. So a spec reads nothing but
-files below its root, by whatever path or link it names them.
+Specs may come from strangers, and messages show lines of the files that were read. So a spec can
+only read files below its root, whatever paths or links it uses.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 VARIABLE = "HOMESPEC_ROOT"
-"""The environment may name more folders, as PATH does."""
+"""An environment variable with further folders, in the format of PATH."""
 SPECS = "specs"
 SUFFIXES = (".yaml", ".yml")
 
 
 def is_yaml(name: str) -> bool:
-    """Whether a name is that of a YAML file, in capitals or not."""
+    """Whether a name is that of a YAML file; case does not matter."""
     return name.lower().endswith(SUFFIXES)
 
 
 def located(file: str) -> str:
-    """The absolute path of a file; links in it stay what they pass for.
+    """The absolute path of a file, with links not resolved.
 
-    `link/..` is the folder above the one that the link leads to, as when the file is opened.
+    `link/..` is the parent of the link's target, as when the file is opened.
     """
     at = "/" if os.path.isabs(file) else here()
     for part in file.split("/"):
@@ -36,13 +36,13 @@ def located(file: str) -> str:
 
 
 def real(file: str) -> str:
-    """The absolute path of a file without links."""
+    """The absolute path of a file, with links resolved."""
     path = located(file)
     return path if "\0" in path else os.path.realpath(path)
 
 
 def here() -> str:
-    """The working directory; the root of the file system where it has been removed."""
+    """The working directory, or the root of the file system if it has been removed."""
     try:
         return os.getcwd()
     except FileNotFoundError:
@@ -64,10 +64,10 @@ def specs_folder(path: str) -> Path | None:
 
 
 def roots_of(file: str, folders: Iterable[str] = ()) -> tuple[str, ...]:
-    """The folders, without links, that the bases of a spec may be in.
+    """The folders, with links resolved, that may contain the bases of a spec.
 
-    That is the spec's repository; where it has none, the folder `specs` that it is in, or else its
-    own folder. So are `folders` that the caller gives, and those that the environment names.
+    These are the spec's repository or, without one, the folder `specs` that contains it, or else
+    its own folder; and also `folders` and those that the environment names.
     """
     path, target = located(file), real(file)
     root = repository(path) or repository(target) or specs_folder(target) or Path(target).parent
@@ -76,22 +76,22 @@ def roots_of(file: str, folders: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def is_below(path: str, roots: Iterable[str]) -> bool:
-    """Whether a path without links is one of the folders or in one."""
+    """Whether a resolved path is one of the folders or inside one."""
     return any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots)
 
 
 def leads_out(file: str, folders: Iterable[str] = ()) -> bool:
-    """Whether a file or folder is a link, or below one, that leads out of its repository."""
+    """Whether a file or folder is a link out of its repository, or below one."""
     return repository(located(file)) is not None and not is_below(
         real(file), roots_of(file, folders)
     )
 
 
 def base_of(file: str, name: str, roots: tuple[str, ...]) -> str | None:
-    """The path, without links, of what a spec extends; None if it leads out of `roots`.
+    """The resolved path of a base; None if it is outside of `roots`.
 
-    It is found from where the spec itself is, not from where a link to it is. Nothing outside is
-    looked at, so the answer does not depend on existing files.
+    It is relative to the spec itself, not to a link to it. Nothing outside is accessed, so the
+    result does not reveal which files exist.
     """
     at = os.path.dirname(real(file))
     for part in _parts(name):
@@ -101,7 +101,7 @@ def base_of(file: str, name: str, roots: tuple[str, ...]) -> str | None:
             at = os.path.realpath(os.path.join(at, part))
             if not is_below(at, roots):
                 return None
-        else:  # on its way up and down to another of the folders
+        else:  # on the way to another of the folders
             at = os.path.join(at, part)
     return at if is_below(at, roots) else None
 
@@ -111,13 +111,14 @@ def _parts(name: str) -> Iterator[str]:
 
 
 def shown_base(file: str, name: str, place: str) -> str:
-    """How messages name a base: by its way from the spec, or where links are on it, from here."""
+    """The name of a base in messages: relative to the spec or, with links, to the working
+    folder."""
     plain = os.path.normpath(os.path.join(os.path.dirname(file), name))
     return plain if real(plain) == place else from_here(place)
 
 
 def from_here(path: str) -> str:
-    """An absolute path as it is named from the working directory."""
+    """An absolute path, relative to the working directory if possible."""
     try:
         return os.path.relpath(path)
     except FileNotFoundError:  # there is no working directory

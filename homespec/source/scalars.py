@@ -1,11 +1,11 @@
-"""Stage 1, source: gives plain scalars their type, by the core schema of YAML 1.2."""
+"""Stage 1, source: resolves the types of plain scalars by the core schema of YAML 1.2."""
 
 from __future__ import annotations
 
 import re
 
 MAX_NUMBER = 300
-"""Digits of the longest number: no float has more before its point."""
+"""Maximum number of digits: no float has more before its point."""
 
 CONSTANTS: dict[str, bool | None] = {
     "": None,
@@ -25,7 +25,7 @@ NAN = re.compile(r"\.(nan|NaN|NAN)")
 def resolve(text: str) -> str | int | float | bool | None:
     """The value of an unquoted scalar; `on`, `yes`, `1_000` and dates are strings.
 
-    A number of more than `MAX_NUMBER` characters stays a string too.
+    A number of more than `MAX_NUMBER` characters is also a string.
     """
     if text in CONSTANTS:
         return CONSTANTS[text]
@@ -49,7 +49,7 @@ def _number(text: str) -> str | int | float:
 
 
 def kind(value: object) -> str:
-    """What a YAML value is, in a user's words: `an integer`, `a list`."""
+    """The type of a YAML value in words: `an integer`, `a list`."""
     kinds = {
         dict: "a mapping",
         list: "a list",

@@ -1,7 +1,7 @@
-"""Stage 1, source: turns a parser's error into what is wrong, where, and how to mend it.
+"""Stage 1, source: turns a parser's error into a diagnostic with a cause, a place and a remedy.
 
-The wordings of libyaml and of PyYAML differ; the patterns below take both, and the text around
-the place says the rest, so that both parsers lead to the same diagnostic.
+The wordings of libyaml and PyYAML differ. The patterns below match both, and the rest is derived
+from the text around the place, so that both parsers lead to the same diagnostic.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NAMED = {"*": "an alias", "&": "an anchor"}
 def explain(
     error: yaml.MarkedYAMLError, lines: Lines, scalar: int, bracket: int | None
 ) -> list[Diagnostic]:
-    """The diagnostic for what PyYAML or libyaml could not read.
+    """The diagnostic for an error of PyYAML or libyaml.
 
     `scalar` and `bracket` are the offsets of the last scalar and of the innermost open bracket.
     """
@@ -51,7 +51,7 @@ def explain(
 
 
 def _too_deep(e: ParseError) -> list[Diagnostic]:
-    """The limit of libyaml itself, which reads ahead of what the composer has counted."""
+    """libyaml's own limit, which it reaches before the composer's count, because it reads ahead."""
     return yaml_rules.too_deep(e.char_at(e.at), yaml_rules.MAX_DEPTH)
 
 
@@ -82,7 +82,7 @@ def _bad_escape(e: ParseError) -> list[Diagnostic]:
 
 
 def bad_escape(lines: Lines, at: int) -> list[Diagnostic]:
-    """The diagnostic for the escape at offset `at`, which stands for no character."""
+    """The diagnostic for the invalid escape at offset `at`."""
     sequence = lines.text[at : at + 2].rstrip()
     return yaml_rules.yaml_syntax(
         lines.span(at, at + len(sequence)),
@@ -114,7 +114,7 @@ def _bad_name(e: ParseError) -> list[Diagnostic]:
 
 
 def _stray_colon(e: ParseError) -> list[Diagnostic]:
-    """`a: b: c`; or a key that continues the value of the line above, being indented deeper."""
+    """`a: b: c`, or a key that continues the value above it because it is indented deeper."""
     key = e.before.lstrip(" -")
     start = e.at - len(key)
     if colon := COLON.search(key):
@@ -180,11 +180,11 @@ def _stray_dash(e: ParseError) -> list[Diagnostic]:
 
 
 COLUMN_RANGE = re.compile(r"columns: (\w*)[\[{](\d{1,9})(?:-|\.\.)(\d{1,9})[\]}]")
-"""`columns: C[1-26]` in a mapping in brackets, where YAML sees a list begin."""
+"""`columns: C[1-26]` in a mapping in brackets, which YAML reads as the start of a list."""
 
 
 def _in_brackets(e: ParseError) -> list[Diagnostic]:
-    """Between brackets, something else than a comma or the closing bracket."""
+    """Something other than a comma or the closing bracket between brackets."""
     opening = e.text[e.start]
     opened = (Label(e.char_at(e.start), "opened here"),)
     if e.char in ("]", "}") and e.char != PAIRS.get(opening):
@@ -233,7 +233,7 @@ def _stray_closing(e: ParseError) -> list[Diagnostic]:
 
 
 def _bad_block(e: ParseError) -> list[Diagnostic]:
-    """In a block of keys or of items, a line or a word that is neither."""
+    """A line or a word in a block of keys or items that is neither."""
     if e.char in ("]", "}"):
         return _stray_closing(e)
     if e.before.rstrip().endswith(QUOTES):

@@ -1,4 +1,4 @@
-"""Stage 1, source: YAML events from PyYAML, by libyaml if it is there, else in pure Python."""
+"""Stage 1, source: YAML events from PyYAML, using libyaml if it is available."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PureParser(Reader, Scanner, Parser):
-    """PyYAML's parser without libyaml, taking tabs between tokens as libyaml does."""
+    """PyYAML's parser without libyaml, which accepts tabs between tokens like libyaml."""
 
     def __init__(self, text: str) -> None:
         """Set up the three stages of PyYAML's parser."""
@@ -24,7 +24,10 @@ class PureParser(Reader, Scanner, Parser):
         Parser.__init__(self)
 
     def get_event(self) -> yaml.Event | None:
-        """The next event; an escape for no character is an error of ours, not of `chr`."""
+        """The next event.
+
+        An escape that is not a character raises a YAML error, not that of `chr`.
+        """
         try:
             event: yaml.Event | None = super().get_event()  # type: ignore[no-untyped-call]
             return event
@@ -33,7 +36,7 @@ class PureParser(Reader, Scanner, Parser):
             raise ScannerError(None, None, "found unknown escape character", mark) from None
 
     def scan_to_next_token(self) -> None:
-        """Skip blanks, comments and line breaks; tabs only where they are not indentation."""
+        """Skip blanks, comments and line breaks, and tabs that are not indentation."""
         while True:
             blanks = " \t" if self.flow_level or not self.allow_simple_key else " "
             while self.peek() in blanks:
@@ -48,9 +51,9 @@ class PureParser(Reader, Scanner, Parser):
 
 
 def events(text: str, pure: bool = not yaml.__with_libyaml__) -> Iterator[yaml.Event]:
-    """The events of `text`, one at a time; raises yaml.YAMLError where it is not YAML.
+    """The events of `text`, one at a time. Raises yaml.YAMLError if it is not YAML.
 
-    Offsets of both parsers count characters, so `text` must not begin with a byte order mark.
+    Offsets of both parsers count characters; `text` must not begin with a byte order mark.
     """
     parser = PureParser(text) if pure else _fast_parser(text)
     while (event := parser.get_event()) is not None:
@@ -58,7 +61,7 @@ def events(text: str, pure: bool = not yaml.__with_libyaml__) -> Iterator[yaml.E
 
 
 def offset(mark: object) -> int:
-    """The offset of a mark of PyYAML in its text."""
+    """The offset of one of PyYAML's marks."""
     return int(getattr(mark, "index", 0))
 
 

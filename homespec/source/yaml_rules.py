@@ -9,10 +9,10 @@ from homespec.diagnostics import Finding, Label, Span, rule
 from homespec.diagnostics.suggest import closest
 
 GLUED = re.compile(r"\w[\w.-]*:\S+")
-"""A key and a value without a blank between them."""
+"""A key and a value without a space between them."""
 
 MAX_DEPTH = 64
-"""How deep mappings and lists may nest."""
+"""Maximum depth of mappings and lists."""
 
 
 @rule("HS005", "yaml-syntax")
