@@ -1,7 +1,7 @@
-"""Data: files of rows -> batches of tensors, and what is wrong with the files."""
+"""Data: turns files of rows into batches of tensors, and checks the files."""
 
 from __future__ import annotations
 
 
 class DataError(Exception):
-    """Data that cannot be used; the message is one line for the user and names the remedy."""
+    """Raised for data that cannot be used. The message is one line and names the remedy."""

@@ -1,4 +1,4 @@
-"""Data: types of columns of several files -> the one as which they are read."""
+"""Data: the common type of a column in several files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import pyarrow as pa
 
 
 def decoded_type(kind: pa.DataType) -> pa.DataType:
-    """The type as which a column is read; pyarrow computes with this one.
+    """The type with which a column is read, which pyarrow can compute with.
 
-    Dictionaries as their values, views of text as text, small decimals as larger ones; lists alike.
+    Dictionaries become their values, views of text become text, small decimals become larger ones;
+    elements of lists likewise.
     """
     types = pa.types
     if types.is_dictionary(kind):
@@ -29,9 +30,9 @@ def decoded_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _rounds(one: pa.DataType, other: pa.DataType) -> bool:
-    """Whether the type that holds both has other numbers, or another precision, than one of them.
+    """Whether the common type would change the numbers, or their precision, of one of them.
 
-    Integers and float64 are taken as float64 anyway.
+    Integers and float64 are converted to float64 in any case.
     """
     kinds = [kind.value_type if pa.types.is_nested(kind) else kind for kind in (one, other)]
     if any(pa.types.is_null(kind) for kind in kinds):
@@ -41,7 +42,7 @@ def _rounds(one: pa.DataType, other: pa.DataType) -> bool:
 
 
 def common_type(one: pa.DataType, other: pa.DataType, exact: bool) -> pa.DataType | None:
-    """The type that holds the values of both; None where there is none."""
+    """The type that holds the values of both; None if there is none."""
     if one == other:
         return one
     if exact and _rounds(one, other):

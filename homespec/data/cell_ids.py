@@ -1,6 +1,6 @@
-"""Data: cells -> ids, by one rule for every type, so that CSV and parquet agree. No torch.
+"""Data: converts cells to ids, by one rule for every type, so that CSV and Parquet agree. No torch.
 
-docs/ids.md states the rule, with vectors, for those who compute ids in another language.
+docs/ids.md states the rule, with test vectors for implementations in other languages.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ DIGITS = frozenset("-0123456789")
 BLANKS = " \t\n\v\f\r"
 BOOLEANS = {"true": 1, "false": 0}
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
-"""A number as programs print one; 007 is text."""
+"""A number in the usual form; 007 is text."""
 MAX_NUMBER_LENGTH = 40
-"""No program prints a number with more characters."""
+"""Numbers are never printed with more characters."""
 EXACT = {16: 2**11, 32: 2**24, 64: 2**53}
-"""By the bits of a float: from here on neighbouring whole numbers are one float."""
+"""By the bits of a float type: from this number, adjacent whole numbers are the same float."""
 FLOATS = (
     "write ids as int64 or text (pandas turns integers with missing values into floats, unless "
     "the column is `Int64`)"
@@ -41,7 +41,7 @@ FLOATS = (
 
 @lru_cache(maxsize=2**16)
 def text_id(text: str) -> int:
-    """The id of a text: -1 if it says missing, the whole number that it spells, else a hash.
+    """The id of a text: -1 if it means missing, the whole number that it contains, else a hash.
 
     The hash is 0 to 2**63 - 1: the first 64 bits that BLAKE2b with a digest of 8 bytes gives for
     the UTF-8 bytes, big-endian, without the highest bit. Integers from 2**63 on wrap around, as
@@ -57,7 +57,7 @@ def text_id(text: str) -> int:
 
 
 def _spelled(bare: str) -> int | None:
-    """The whole number that a text spells; None for other text."""
+    """The whole number that a text contains; None for other text."""
     match = NUMBER.fullmatch(bare) if len(bare) <= MAX_NUMBER_LENGTH else None
     if match is None:
         return None
@@ -78,12 +78,12 @@ def _spelled(bare: str) -> int | None:
 
 
 def text_ids(column: Column) -> Column:
-    """Text -> int64. Raises DataError, whose message begins after the name of the column."""
+    """Text -> int64. Raises DataError, whose message starts after the name of the column."""
     return _of_each(column, text_id)
 
 
 def decimal_ids(column: Column) -> Column:
-    """Decimals -> int64, as their text would be."""
+    """Decimals -> int64, by the same rule as their text."""
     return _of_each(column, _decimal_id)
 
 
@@ -94,7 +94,7 @@ def _decimal_id(number: Decimal) -> int:
 
 
 def _of_each(column: Column, id_of: Callable[[Any], int]) -> Column:
-    """What a function gives for each distinct value, at the places of the value."""
+    """Apply a function to each distinct value, and return results for all values."""
     encoded = column.dictionary_encode()
     ids = [id_of(value) for value in encoded.dictionary.to_pylist()]
     return pa.array(ids, pa.int64()).take(encoded.indices)
@@ -103,7 +103,7 @@ def _of_each(column: Column, id_of: Callable[[Any], int]) -> Column:
 def float_ids(column: Column) -> Column:
     """Whole numbers as floats, NaN for missing -> int64."""
     kind = column.type
-    if kind.bit_width == 16:  # pyarrow computes little with these
+    if kind.bit_width == 16:  # pyarrow supports few operations on these
         column = column.cast(pa.float32())
     column = pc.if_else(pc.is_nan(column), None, column)
     bound = pc.max(pc.abs(column)).as_py() or 0.0

@@ -1,4 +1,4 @@
-"""Data: stretches of a sequence of chunks -> tables; each chunk is read once. No torch."""
+"""Data: reads stretches of a sequence of chunks as tables; each chunk is read once. No torch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SLAB_ROWS = 65_536
 
 
 class ChunkReader:
-    """Reads stretches of a sequence of chunks; cheap where they ascend, right anyhow."""
+    """Reads stretches of a sequence of chunks. It is fastest if they ascend."""
 
     def __init__(self, chunks: Sequence[Chunk], schema: pa.Schema, threads: bool = True) -> None:
-        """Read the columns of `schema`; without `threads` in this thread alone."""
+        """Read the columns of `schema`; without `threads`, only in this thread."""
         self.chunks, self.schema, self.threads = chunks, schema, threads
         self._ends = list(accumulate(chunk.rows for chunk in chunks))
         self._starts = [0, *self._ends]
@@ -33,7 +33,7 @@ class ChunkReader:
         while self._at < high:
             batch = self._next()
             taken = min(batch.num_rows, high - self._at)
-            skipped = min(max(0, low - self._at), taken)  # all of a batch that ends before `low`
+            skipped = min(max(0, low - self._at), taken)  # the whole batch, which ends before `low`
             if skipped < taken:
                 parts.append(batch.slice(skipped, taken - skipped))
             self._at += taken
@@ -41,14 +41,14 @@ class ChunkReader:
         return pa.Table.from_batches(parts, self.schema)
 
     def _seek(self, place: int) -> None:
-        """Go on where we are if that is in the right chunk, else at the right chunk's start."""
+        """Continue from here if this is the right chunk, else from the right chunk's start."""
         number = bisect_right(self._ends, place)
         if self._chunk != number or self._at > place:
             self._at, self._chunk, self._rest = self._starts[number], number - 1, None
             self._batches = iter(())
 
     def _next(self) -> pa.RecordBatch:
-        """The rows from `_at` on, as far as they were decoded together."""
+        """The rows from `_at`, up to the end of the decoded batch."""
         if self._rest is not None:
             return self._rest
         batch = next(self._batches, None)
@@ -62,7 +62,7 @@ class ChunkReader:
 
 
 def slabs(files: DataFiles, schema: pa.Schema) -> Iterator[pa.Table]:
-    """All rows in order, some at a time. Raises DataError for a broken file."""
+    """All rows in order, in parts. Raises DataError for a broken file."""
     reader = ChunkReader(files.chunks, schema)
     for low in range(0, files.rows, SLAB_ROWS):
         yield reader.table(low, min(low + SLAB_ROWS, files.rows))

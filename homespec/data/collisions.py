@@ -1,4 +1,4 @@
-"""Data: distinct ids against the rows of a hashed table: how many share one. Needs numpy only."""
+"""Data: how many distinct ids share a row of a hashed table. Needs only numpy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from homespec.data.columns import Array
 
 FEW = 0.1
-"""A number of buckets is proposed if no larger share of the ids shares a row then."""
+"""Largest share of ids that share a row, for which a number of buckets is proposed."""
 DOUBLINGS = 10
-"""How often the rows of a table are doubled in search of a proposal."""
+"""Number of times that the rows of a table are doubled in search of a proposal."""
 
 
 @dataclass(frozen=True)
@@ -23,20 +23,20 @@ class Collisions:
     ids: int
     buckets: int
     rows: int
-    """Rows that an id uses; the one for missing ids does not count."""
+    """Rows that are used by an id, except the row for missing ids."""
     sharing: int
     """Ids that share their row with another id."""
 
     @property
     def expected(self) -> float:
-        """The rows that as many ids use on average if each falls into any row alike."""
+        """Expected number of used rows if each id falls into a row with equal probability."""
         if self.buckets == 1:
             return 1.0
         return -self.buckets * math.expm1(self.ids * math.log1p(-1 / self.buckets))
 
 
 def collisions(ids: Array, buckets: int) -> Collisions:
-    """How distinct ids [N] share rows, as generated code looks them up: id mod buckets."""
+    """How distinct ids [N] share rows in generated code, which computes id mod buckets."""
     _, counts = np.unique(ids % buckets, return_counts=True)
     return Collisions(len(ids), buckets, len(counts), int(counts[counts > 1].sum()))
 
@@ -56,7 +56,7 @@ class HashedTable:
         return cls(ids, collisions(ids, buckets))
 
     def roomier(self) -> Collisions | None:
-        """More buckets, doubled until few ids share a row; None where doubling does not help."""
+        """More buckets, doubled until few ids share a row; None if doubling does not help."""
         for power in range(1, DOUBLINGS + 1):
             other = collisions(self.ids, self.now.buckets * 2**power)
             if other.sharing <= FEW * other.ids:
@@ -64,7 +64,7 @@ class HashedTable:
         return None
 
     def unpatterned(self) -> Collisions | None:
-        """The first prime number of buckets that spreads the ids as chance would, and no fewer."""
+        """The first larger prime number of buckets that spreads the ids as well as chance would."""
         for number in _primes(self.now.buckets):
             other = collisions(self.ids, number)
             if other.rows >= (1 - FEW) * other.expected:

@@ -1,6 +1,6 @@
 """HS501, HS502, HS506, HS507 and HS513: what columns of any kind hold.
 
-Thresholds are homespec's own.
+The thresholds are homespec's own.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from homespec.data.profile import Profile
 
 MOSTLY = 0.5
-"""Share of missing values that is worth a word."""
+"""Share of missing values above which they are reported."""
 REPEATED = 0.01
-"""Share of rows that may be repetitions without a word."""
+"""Share of repeated rows below which they are not reported."""
 MIN_IDS = 1000
-"""A column of more different ids has those of users or items."""
+"""A column with more distinct ids than this contains users or items."""
 
 
 @rule("HS501", "missing-column")
@@ -203,7 +203,7 @@ def repeated_rows(data: ProfiledData) -> Iterator[Finding]:
 
 
 def _identified(part: Profile) -> bool:
-    """Whether a column has enough ids to be those of users or items."""
+    """Whether a column has enough ids for users or items."""
     return any(
         len(feature.distinct) > MIN_IDS
         for feature in part.features.values()

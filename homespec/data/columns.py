@@ -1,7 +1,8 @@
-"""Data: columns of arrow -> arrays of the kinds that features and labels ask for. No torch.
+"""Data: converts Arrow columns to the arrays that features and labels need. No torch.
 
-Text that spells a whole number is this number wherever an id or a number is wanted, so that a
-column means the same in CSV, which has no types, and in parquet. Other text is an id by its hash.
+Text that contains a whole number is that number wherever an id or a number is expected, so that a
+column means the same in Parquet and in CSV, which has no types. Other text becomes an id by
+hashing.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def values(tensor: InputTensor, column: Column) -> Array:
 
 @contextmanager
 def naming(who: str, column: str) -> Iterator[None]:
-    """Errors of functions that know no name, with that of the column and of who wants it."""
+    """Add the names of the column, and of who needs it, to errors in the block."""
     try:
         yield
     except DataError as error:
@@ -51,8 +52,8 @@ def naming(who: str, column: str) -> Iterator[None]:
 def events(tensor: InputTensor, lists: Column) -> Array:
     """A field of a sequence [N, length] or [N, length, width]: the latest events, oldest first.
 
-    For a list of the candidate, the first values. The places after them are missing values. A null
-    list has none.
+    For a list of the candidate, these are the first values. They are padded with missing values. A
+    null list has no values.
     """
     sizes = lengths(lists)
     kept = np.minimum(sizes, tensor.length)
@@ -64,7 +65,7 @@ def events(tensor: InputTensor, lists: Column) -> Array:
 
 
 def _latest(lists: Column, kept: Array) -> Column:
-    """The last elements of each list, `kept` [N] of them, one list after the other."""
+    """The last `kept` [N] elements of each list, concatenated."""
     return _elements(lists, np.asarray(lists.offsets)[1:] - kept, kept)
 
 
@@ -74,7 +75,7 @@ def _first(lists: Column, kept: Array) -> Column:
 
 
 def _elements(lists: Column, begins: Array, kept: Array) -> Column:
-    """`kept` [N] elements of each list from `begins` [N] on."""
+    """`kept` [N] elements of each list, starting at `begins` [N]."""
     place = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
     return lists.values.take(pa.array(np.repeat(begins, kept) + place))
 
@@ -90,7 +91,7 @@ def lengths(lists: Column) -> Array:
 
 
 def as_lists(tensor: InputTensor, column: Column) -> pa.ListArray:
-    """The lists of a field of a sequence; text such as `1 2 3` or `[1, 2, 3]` is taken apart."""
+    """The lists of a field of a sequence; text such as `1 2 3` or `[1, 2, 3]` is split."""
     column = decoded(column)
     kind = column.type
     if is_text(kind):
@@ -113,7 +114,7 @@ def _split(texts: Column) -> pa.ListArray:
 
 
 def _split_at(texts: Column, separator: str) -> pa.ListArray:
-    """Lists of what a separator separates in each text, without blanks at its ends."""
+    """Lists of the parts of each text between separators, stripped of blanks."""
     return _words(or_missing(pc.ascii_trim(texts, BLANKS)), separator)
 
 
@@ -125,7 +126,7 @@ def _words(bare: Column, separator: str) -> pa.ListArray:
     empty = np.asarray(pc.fill_null(pc.equal(bare, ""), False))
     if not empty.any():
         return pa.ListArray.from_arrays(lists.offsets, words, mask=lists.is_null())
-    kept = np.ones(len(words), bool)  # what is empty was split into one empty word
+    kept = np.ones(len(words), bool)  # empty text was split into one empty word
     kept[np.asarray(lists.offsets)[:-1][empty]] = False
     offsets = np.concatenate([[0], np.cumsum(lengths(lists) - empty)])
     shorter = words.filter(pa.array(kept))
@@ -133,9 +134,9 @@ def _words(bare: Column, separator: str) -> pa.ListArray:
 
 
 def ids(column: Column) -> Array:
-    """Ids int64 [N]: whole numbers as they are, other text hashed, missing -1."""
+    """Ids int64 [N]: whole numbers unchanged, other text hashed, -1 for missing values."""
     column = decoded(column)
-    if pa.types.is_uint64(column.type):  # the same 64 bits, as a tensor of int64 holds them
+    if pa.types.is_uint64(column.type):  # the same 64 bits, as in a tensor of int64
         return _array(column.fill_null(2**64 - 1)).view(np.int64)
     return _array(_whole(column).fill_null(MISSING))
 
@@ -154,10 +155,10 @@ def _whole(column: Column) -> Column:
 
 
 def exact_numbers(column: Column) -> Array:
-    """Numbers [N] as they are compared with boundaries, missing NaN.
+    """Numbers [N] for comparisons with boundaries, NaN for missing values.
 
-    A column of float32 stays float32; all others are the nearest float64, whatever their type and
-    file, so that a cell has one bucket.
+    A column of float32 stays float32. All others become the nearest float64, whatever their type
+    and file, so that a cell always has the same bucket.
     """
     kind = _kind(column)
     if pa.types.is_float16(kind):
@@ -176,9 +177,9 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def finite_numbers(column: Column) -> Array:
-    """Numbers [N] as `exact_numbers`, of those that a column of the input can be.
+    """Numbers [N] like `exact_numbers`, for columns of the input.
 
-    They are compared with nothing, so float16 will do.
+    They are not compared, so float16 is also allowed.
     """
     is_short = pa.types.is_float16(_kind(column))
     found = numbers(column) if is_short else exact_numbers(column)
@@ -193,7 +194,7 @@ def finite_numbers(column: Column) -> Array:
 
 
 def numbers(column: Column, kind: pa.DataType = FLOAT32) -> Array:
-    """Numbers of a type of floats [N], missing NaN."""
+    """Numbers [N] of a float type, NaN for missing values."""
     try:
         floats = numeric(decoded(column)).cast(kind, safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that spell none; no such cast
@@ -208,9 +209,9 @@ def numbers(column: Column, kind: pa.DataType = FLOAT32) -> Array:
 
 
 def numeric(column: Column) -> Column:
-    """Text as the numbers (or true and false) that it spells; other columns as they are.
+    """Text as the numbers (or true and false) that it contains; other columns unchanged.
 
-    Decimals are also converted through text: the cast of pyarrow 26 gives 0.35 as
+    Decimals are also converted via text: the cast of pyarrow 26 turns 0.35 into
     0.35000000000000003.
     """
     if pa.types.is_null(column.type):
@@ -230,11 +231,11 @@ def numeric(column: Column) -> Column:
 
 
 _NO_VALUES = ("na", "n/a", "#n/a", "<na>", "nil", "missing", "unknown", "-", "?", "\\n")
-"""What other programs write for a missing number."""
+"""Texts with which other programs write a missing number."""
 
 
 def or_missing(texts: Column) -> Column:
-    """Texts that say missing as null; CSV has these already, other files do not."""
+    """Null in place of texts that mean missing. CSV files already have null here."""
     return pc.if_else(pc.is_in(pc.ascii_trim(texts, BLANKS), pa.array(NULLS)), None, texts)
 
 
@@ -243,7 +244,7 @@ def _spelled(column: Column) -> Column:
 
 
 def words_of(column: Column) -> Column:
-    """Text as what spells numbers: true and false as 1 and 0, without blanks."""
+    """Text in which true and false are replaced by 1 and 0, without blanks."""
     bare = pc.utf8_lower(pc.utf8_trim_whitespace(or_missing(column)))
     words = pc.replace_substring_regex(bare, "^true$", "1")
     return pc.replace_substring_regex(words, "^false$", "0")
@@ -252,9 +253,9 @@ def words_of(column: Column) -> Column:
 def shortest_failing(
     attempt: Callable[[int], object], size: int, error: Failure
 ) -> tuple[int, Failure]:
-    """The smallest n for which `attempt(n)` raises, and what; `attempt(size)` raises `error`.
+    """The smallest n for which `attempt(n)` raises, and its error; `attempt(size)` raises `error`.
 
-    What raises for n has to raise for all that are larger, as prefixes with a bad value do.
+    If `attempt(n)` raises, it must raise for all larger n, as for prefixes with a bad value.
     """
     low = 0
     while low < size:
@@ -268,7 +269,10 @@ def shortest_failing(
 
 
 def vectors(column: Column, width: int) -> Array:
-    """Vectors float32 [N, width], a missing vector or element NaN. Numbers are vectors of one."""
+    """Vectors float32 [N, width], NaN for missing vectors and elements.
+
+    A number is a vector of length 1.
+    """
     column = decoded(column)
     if is_text(column.type):
         column = _split(column)
@@ -299,7 +303,7 @@ def _finite_numbers(column: Column) -> Array:
 
 
 def decoded(column: Column) -> Column:
-    """Dictionaries as their values, views of text as text, booleans as 0 and 1."""
+    """Dictionaries become their values, views of text become text, booleans become 0 and 1."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_string_view(column.type):
@@ -313,7 +317,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def isnumeric(kind: pa.DataType) -> bool:
-    """Whether a type is integers, floats or decimals, as which booleans are decoded."""
+    """Whether a type is integers, floats or decimals, which booleans are decoded to."""
     types = pa.types
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
 

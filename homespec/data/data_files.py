@@ -1,6 +1,6 @@
-"""Data: files and folders of parquet or CSV -> one source of rows, in parts that can be read alone.
+"""Data: Parquet or CSV files and folders as one source of rows, in parts that can be read alone.
 
-CSV has no types: every column of it is text, and is read as what the spec needs (see `columns`).
+CSV has no types: every column is text, and is read as the type that the spec needs (see `columns`).
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from homespec.diagnostics.suggest import closest, listing
 
 SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv"}
 NULLS = ("", "NULL", "null", "NaN", "nan", "None")
-"""What text may hold, in a cell of CSV or of another file, to say that a value is missing."""
+"""Texts that mean a missing value, in a cell of CSV or of another file."""
 OTHER_MARKS = ("\t", ";", "|")
-"""What a line of names without a comma may be meant to be separated by."""
+"""Possible separators in a header line without commas."""
 SCAN_ROWS = 16_384
-"""Rows of the batches in which files are decoded."""
+"""Rows that are decoded at a time."""
 NAMED = 5
-"""Files left out that are named; of more the number is said."""
+"""Maximum number of skipped files that are named; of more, the number is given."""
 
 LOCAL = pyarrow.fs.LocalFileSystem()
 PARQUET = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 )
 CSV = ds.CsvFileFormat(
-    pa.csv.ParseOptions(newlines_in_values=True),  # else a quoted one may end a block
+    pa.csv.ParseOptions(newlines_in_values=True),  # otherwise, a quoted line break may end a block
     default_fragment_scan_options=ds.CsvFragmentScanOptions(
         convert_options=pa.csv.ConvertOptions(strings_can_be_null=True, null_values=list(NULLS))
     ),
@@ -56,11 +56,11 @@ class DataFile:
     format: str
     """`parquet` or `csv`."""
     schema: pa.Schema
-    """Its columns; those of CSV are text."""
+    """Its columns; CSV columns are text."""
     fragment: ds.Fragment
 
     def chunks(self) -> Iterator[Chunk]:
-        """The row groups of a parquet file; of CSV, where rows have to be counted, the file."""
+        """The row groups of a Parquet file, or a whole CSV file, whose rows must be counted."""
         with _naming(self.path):
             if self.format == "csv":
                 yield Chunk(self, None, self.fragment.count_rows())
@@ -71,14 +71,17 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows next to each other in one file that can be read without those before them."""
+    """Consecutive rows of one file that can be read without those before them."""
 
     file: DataFile
     group: int | None
     rows: int
 
     def batches(self, schema: pa.Schema, threads: bool = True) -> Iterator[pa.RecordBatch]:
-        """The columns of `schema`, in batches. Raises DataError that names a broken file."""
+        """The columns of `schema`, in batches.
+
+        Raises DataError, which names the file, if it is broken.
+        """
         fragment, left = self.file.fragment, self.rows
         with _naming(self.file.path):
             if self.group is not None:
@@ -90,7 +93,7 @@ class Chunk:
                 part = batch.slice(0, left)
                 left -= part.num_rows
                 if part.num_rows:
-                    if self.file.format == "parquet":  # of CSV pyarrow has looked itself
+                    if self.file.format == "parquet":  # for CSV, pyarrow has checked this
                         _check_text(self.file.path, part)
                     yield part
                 if not left:
@@ -124,12 +127,12 @@ REMEDIES = {
     " another file: write the files with one type",
     "straddling": "a quote that opens a cell is not closed, or a row is longer than 1 MiB",
 }
-"""By what pyarrow says is wrong."""
+"""Remedies by the error of pyarrow."""
 
 
 @contextmanager
 def _naming(path: Path, verdict: str = "is broken") -> Iterator[None]:
-    """Errors of pyarrow as one line about the file."""
+    """Report errors of pyarrow as one line about the file."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -147,16 +150,16 @@ class DataFiles:
     def __init__(
         self, files: Sequence[DataFile], limit: int | None = None, left_out: Sequence[Path] = ()
     ) -> None:
-        """Take over files of one format; `limit` keeps the first rows only.
+        """Create a source from files of one format; `limit` keeps only the first rows.
 
-        `left_out` are files of the same folders that are not read, because of their names.
+        `left_out` are files of the same folders that are skipped because of their names.
         """
         self.files = tuple(files)
         self.limit = limit
         self.left_out = tuple(left_out)
 
     def __str__(self) -> str:
-        """How messages call it."""
+        """Its name in messages."""
         more = len(self.files) - 1
         first = str(self.files[0].path)
         return f"{first} and {more} more {'file' if more == 1 else 'files'}" if more else first
@@ -178,7 +181,7 @@ class DataFiles:
         return sum(chunk.rows for chunk in self.chunks)
 
     def place(self, row: int) -> tuple[Path, int]:
-        """The file of a row, and the number of the row in it; both count from 0."""
+        """The file of a row, and the index of the row in it; both count from 0."""
         file, before = self.chunks[0].file, 0
         for chunk in self.chunks:
             if chunk.file is not file:
@@ -189,7 +192,7 @@ class DataFiles:
         return file.path, before + row
 
     def first(self, rows: int | None) -> DataFiles:
-        """The first rows alone; all for None."""
+        """The first rows; all for None."""
         return self if rows is None else DataFiles(self.files, rows, self.left_out)
 
     @property
@@ -207,8 +210,8 @@ class DataFiles:
     def type_of(self, column: str, exact: bool = False) -> pa.DataType:
         """The type of a column in all files; text for CSV.
 
-        Raises DataError that names the first file without it, or of a type that does not fit. If it
-        is to be `exact`, so does a type that would change numbers of another file's.
+        Raises DataError, which names the first file that lacks the column or has an incompatible
+        type. With `exact`, types are also incompatible if numbers of a file would change.
         """
         result = first = None
         for file in self.files:
@@ -225,27 +228,28 @@ class DataFiles:
         return result
 
     def missing(self, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Columns of `wanted` (column -> who wants it) that no file has, each with a suggestion."""
+        """Columns of `wanted` (column -> who needs it) that no file has, each with a suggestion."""
         return {column: self._meant(column) for column in wanted if column not in self._columns}
 
     def _meant(self, name: str) -> str:
-        """The column that a name is likely meant for; "" if there is none.
+        """The column that a name probably means; "" if there is none.
 
-        That may be one of several words, `is-click`, of which a label takes each for a column.
+        The name may consist of several words, such as `is-click`, each of which a label reads as a
+        column.
         """
         longer = (column for column in self._columns if name in re.split(r"\W+", column))
         return closest(name, self._columns) or next(longer, "")
 
     @cached_property
     def _columns(self) -> dict[str, None]:
-        """The columns that any of the files has, in their order."""
+        """The columns of all files, in order."""
         return dict.fromkeys(name for file in self.files for name in file.schema.names)
 
     def schema(self, wanted: Mapping[str, str], exact: frozenset[str] = frozenset()) -> pa.Schema:
-        """The types of the columns of `wanted` (column -> who wants it).
+        """The types of the columns of `wanted` (column -> who needs it).
 
-        Those in `exact` hold numbers that must not change, not even from float32 to float64. Raises
-        DataError that names every missing one, or a file that differs from the others.
+        Columns in `exact` hold numbers that must not change, not even from float32 to float64.
+        Raises DataError, which names all missing columns, or a file that differs from the others.
         """
         missing = self.missing(wanted)
         if missing:
@@ -262,8 +266,8 @@ class DataFiles:
 def open_files(paths: Sequence[Path]) -> DataFiles:
     """The rows of files (.parquet, .csv, .csv.gz) and of all such files in folders.
 
-    Folders are searched through, as `walked` says. Raises DataError if there is nothing, if formats
-    are mixed, or for a broken file.
+    Folders are searched as described at `walked`. Raises DataError if no files are found, if
+    formats are mixed, or for a broken file.
     """
     with reachable():
         left_out: list[Path] = []
@@ -301,7 +305,7 @@ def _open(path: Path) -> DataFile:
     fragment = FORMATS[kind].make_fragment(str(path), LOCAL)
     with _naming(path, "is not a parquet file" if kind == "parquet" else "is broken"):
         schema = fragment.physical_schema
-        first, *others = schema.names or [""]  # of CSV, bytes that may not be UTF-8
+        first, *others = schema.names or [""]  # in CSV, bytes that may not be UTF-8
     if kind == "csv":
         for mark in OTHER_MARKS:
             if mark in first and not others:

@@ -46,5 +46,5 @@ RULES = (
 
 
 def check(data: ProfiledData) -> list[Diagnostic]:
-    """All that there is to say about the data."""
+    """All findings about the data."""
     return [finding for rule in RULES for finding in rule(data)]

@@ -1,4 +1,4 @@
-"""Data: files -> the batches of one rank in one epoch, read from the files or from memory."""
+"""Data: the batches of one rank in one epoch, read from files or from memory."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ SLAB_ROWS = 16_384
 
 
 class BatchDataset(IterableDataset[Batch]):
-    """Batches of one size, in an order that depends on seed and epoch alone.
+    """Batches of one size, in an order that depends only on seed and epoch.
 
-    In training every batch is full, each rank gets as many, and `left_out` rows are left out. In
-    evaluation every row occurs once over all ranks, in order; each rank gets as many batches, the
-    last of which are filled up with rows of missing values that have no labels.
+    In training, every batch is full, all ranks get the same number, and `left_out` rows are left
+    out. In evaluation, every row occurs once over all ranks, in order. All ranks get the same
+    number of batches, and the last ones are padded with rows of missing values without labels.
 
-    Batch k of a rank is the same whatever `start`, `cached` and the number of workers are. A worker
-    w of W yields the batches start + w, start + w + W, …, so a DataLoader restores their order;
-    each reads all windows and converts only its own rows.
+    Batch k of a rank does not depend on `start`, `cached` and the number of workers. Worker w of W
+    yields the batches start + w, start + w + W, …, so a DataLoader restores their order. Each
+    worker reads all windows, but converts only its own rows.
     """
 
     def __init__(
@@ -80,16 +80,16 @@ class BatchDataset(IterableDataset[Batch]):
         )
 
     def __len__(self) -> int:
-        """The batches of this rank in the whole epoch, also where `start` skips some."""
+        """Number of batches of this rank in the whole epoch, including those that `start` skips."""
         return self.sampler.batches
 
     @property
     def left_out(self) -> int:
-        """The rows, of all ranks together, that this epoch leaves out."""
+        """Number of rows, over all ranks, that this epoch leaves out."""
         return self.sampler.left_out
 
     def __iter__(self) -> Iterator[Batch]:
-        """The batches from `start` on; of a worker, its share."""
+        """The batches from `start`; in a worker, its share of them."""
         worker = get_worker_info()
         if worker is None:
             for slab in prefetched(self._slabs(range(self.start, len(self)), threads=True)):
@@ -97,11 +97,11 @@ class BatchDataset(IterableDataset[Batch]):
             return
         share = range(self.start + worker.id, len(self), worker.num_workers)
         for slab in self._slabs(share, threads=False):
-            for batch in slab.split(self.batch_size):  # a view would be sent with all of the slab
+            for batch in slab.split(self.batch_size):  # a view would be sent with the whole slab
                 yield as_batch(batch.map(np.copy))
 
     def _slabs(self, numbers: range, threads: bool) -> Iterator[Arrays]:
-        """The batches of these numbers, several in one piece."""
+        """The batches with these numbers, converted in larger pieces."""
         chunks = [self.files.chunks[number] for number in self.sampler.chunks]
         reader = ChunkReader(chunks, self.schema, threads)
         at_once = max(1, SLAB_ROWS // self.batch_size)
@@ -116,12 +116,12 @@ class BatchDataset(IterableDataset[Batch]):
                 yield arrays if arrays.rows == wanted else arrays.padded(wanted)
 
     def _picks(self, window: Window, batches: list[int]) -> Array:
-        """The places of the rows of batches of a window."""
+        """The positions of the rows of a window's batches."""
         starts = ((batch - window.first) * self.batch_size for batch in batches)
         return np.concatenate([window.picks[start : start + self.batch_size] for start in starts])
 
     def _from_files(self, window: Window, reader: ChunkReader) -> Callable[[Array], Arrays]:
-        """Read a window; gives what converts the rows at places in it."""
+        """Read a window, and return a function that converts the rows at given positions in it."""
         table = reader.table(window.low, window.high).combine_chunks()
         return lambda places: self.plan.read(table.take(pa.array(places - window.low)), self.files)
 

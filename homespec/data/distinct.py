@@ -1,4 +1,4 @@
-"""Data: counts of distinct values and of repeated rows, in bounded memory. Needs numpy only."""
+"""Data: counts distinct values and repeated rows in bounded memory. Needs only numpy."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import numpy as np
 from homespec.data.columns import Array
 
 MAX_VALUES = 20_000_000
-"""How many distinct values, or rows, are remembered."""
+"""Maximum number of distinct values, or rows, that are remembered."""
 
 
 class Distinct:
-    """The distinct values of what was added, up to `MAX_VALUES` of them."""
+    """The distinct values that were added, up to `MAX_VALUES`."""
 
     def __init__(self) -> None:
         self._values = np.empty(0, np.int64)
         self._new: list[Array] = []
         self.full = False
-        """Whether there were more: then nothing is known of values that are not here."""
+        """Whether there were more. Then other values may have occurred or not."""
 
     def add(self, values: Array) -> None:
         """Add int64 [N]."""
@@ -43,7 +43,7 @@ class Distinct:
         return self._values
 
     def count_new(self, values: Array) -> int:
-        """How many of the values [N] are not among those added; 0 if that is not known."""
+        """Number of the values [N] that were not added; 0 if that is unknown."""
         if self.full or not len(self):
             return 0 if self.full else len(values)
         at = np.searchsorted(self._values, values).clip(max=len(self._values) - 1)
@@ -73,7 +73,7 @@ class RowHashes:
             here ^= here >> np.uint64(29)
 
     def repeated(self) -> int:
-        """The number of repetitions; 0 where there were more rows than are remembered."""
+        """Number of repetitions; 0 if there were more rows than are remembered."""
         rows = sum(map(len, self._slabs))
         if not rows or rows > MAX_VALUES:
             return 0

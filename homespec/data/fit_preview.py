@@ -12,25 +12,25 @@ from homespec.data.quantile_fit import QuantileFit, quantile_boundaries
 
 @dataclass(frozen=True)
 class FitPreview:
-    """The boundaries of one tensor, and the numbers that they are fitted to."""
+    """The boundaries of one tensor, and the numbers to which they are fitted."""
 
     numbers: Array
     boundaries: tuple[float, ...]
 
     @property
     def distinct(self) -> int:
-        """How many of them differ."""
+        """Number of distinct boundaries."""
         return len(set(self.boundaries))
 
     @property
     def buckets(self) -> int:
-        """How many buckets a number falls into."""
-        cuts = np.array(self.boundaries, self.numbers.dtype)  # as generated files compare
+        """Number of buckets that contain a number."""
+        cuts = np.array(self.boundaries, self.numbers.dtype)  # compared as in generated files
         return len(np.unique(np.searchsorted(cuts, self.numbers, side="right")))
 
 
 def previews(fit: QuantileFit) -> dict[str, FitPreview]:
-    """What training would fit, by tensor, of those that have a number."""
+    """The boundaries that training would fit, for tensors that have a number."""
     return {
         name: FitPreview(numbers, quantile_boundaries(numbers, fit.asked[name].quantiles))
         for name, sample in fit.samples.items()

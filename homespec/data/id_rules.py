@@ -1,6 +1,6 @@
 """HS504, HS512, HS514 and HS515: ids, and the rows of their tables that they use.
 
-Thresholds are homespec's own.
+The thresholds are homespec's own.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from homespec.data.collisions import Collisions, HashedTable
 
 UNSEEN = 0.1
-"""Share of held-out ids that may be new without a word."""
+"""Share of new held-out ids below which they are not reported."""
 PATTERN = 0.5
 """Ids that use fewer rows than this share of what chance would use have a pattern."""
 SHARING = 0.5
-"""Share of ids that may share a row without a word."""
+"""Share of ids that share a row below which they are not reported."""
 FEW_IDS = 10_000
-"""With so few ids more rows cost next to nothing, and fewer ids may share one."""
+"""With this few ids, more rows cost almost nothing, and fewer ids may share a row."""
 SHARING_OF_FEW = 0.25
 
 

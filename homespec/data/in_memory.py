@@ -1,4 +1,4 @@
-"""Data: all rows of files in memory, where they fit: converted once, not each epoch."""
+"""Data: all rows of files in memory if they fit, so that they are converted only once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from homespec.schema.models import Spec
 
 CACHE_BYTES = 4 * 2**30
-"""What converted rows may take by default."""
+"""Default memory for converted rows."""
 
 
 def load_rows(
@@ -41,7 +41,7 @@ def load_rows(
 
 
 def _room(like: Arrays, rows: int) -> Arrays:
-    """Arrays of `rows` rows, of the types and shapes of others."""
+    """Arrays with `rows` rows, with the types and shapes of other arrays."""
 
     def room(array: Array) -> Array:
         return np.empty((rows, *array.shape[1:]), array.dtype)

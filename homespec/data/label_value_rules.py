@@ -1,6 +1,6 @@
 """HS503, HS505, HS508, HS509, HS511 and HS516: the values of labels.
 
-Thresholds are homespec's own.
+The thresholds are homespec's own.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from homespec.data.profile import TaskProfile
 
 FACTOR = 1.5
-"""Rates that differ by less, either way, are taken for the same."""
+"""Rates that differ by a smaller factor count as equal."""
 ERRORS = 4.0
-"""So are rates that differ by fewer standard errors."""
+"""Rates that differ by fewer standard errors also count as equal."""
 LARGE = {"squared": 3.0, "absolute": 10.0, "huber": 10.0}
-"""Labels of a regression that are larger, in units of its scale, are on another scale: by its loss,
-which is then about ten times that of a label of 0 and 1."""
+"""By loss: root mean square of regression labels, in units of `scale`, above which they are on
+another scale. The loss is then about ten times that of a label of 0 and 1."""
 SMALL = 0.1
-"""So are labels that spread less."""
+"""Standard deviation of labels, in the same units, below which they also are."""
 FAR = 10.0
-"""Labels whose mean is more standard deviations from 0 should have it subtracted."""
+"""Distance of the mean from 0, in standard deviations, above which it should be subtracted."""
 
 
 @rule("HS503", "label-not-binary")
@@ -205,7 +205,7 @@ def regression_scale(data: ProfiledData) -> Iterator[Finding]:
     for name, task in data.train.tasks.items():
         about = data.spec.tasks[name]
         usable = about.kind == "regression" and task.samples and not (task.problem or task.wrong)
-        if not usable or task.low == task.high:  # nothing to scale by; HS509 says so
+        if not usable or task.low == task.high:  # no scale exists; HS509 reports it
             continue
         size = (task.rate**2 + task.deviation**2) ** 0.5
         if size > LARGE[about.loss] * about.scale or task.deviation < SMALL * about.scale:

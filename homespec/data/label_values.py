@@ -1,4 +1,4 @@
-"""Data: columns -> labels: a column, arithmetic of two, or a test of these. No torch."""
+"""Data: computes labels from columns: a column, arithmetic of two, or a test of these. No torch."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _OPS: dict[str, Callable[..., Column]] = {
 
 
 def labels(who: str, label: Label, batch: pa.Table, binary: bool) -> Array:
-    """Labels float32 [N]: 0, 1 (numbers for a regression), NaN where a column is missing.
+    """Labels float32 [N]: 0 or 1 (numbers for a regression), NaN where a column is missing.
 
-    Raises DataError where a binary label is anything else.
+    Raises DataError if a binary label has another value.
     """
     values = raw_labels(who, label, batch)
     if not binary and np.isinf(values).any():
@@ -60,13 +60,13 @@ def labels(who: str, label: Label, batch: pa.Table, binary: bool) -> Array:
 
 
 def not_binary(labels: Array) -> Array:
-    """Which labels are neither 0 nor 1 nor missing: bool [N]."""
+    """Which labels are not 0, 1 or missing: bool [N]."""
     wrong: Array = ~((labels == 0) | (labels == 1) | np.isnan(labels))
     return wrong
 
 
 def raw_labels(who: str, label: Label, batch: pa.Table) -> Array:
-    """What a label's columns give, whatever it is: float32 [N]."""
+    """The values of a label from its columns, unchecked: float32 [N]."""
     return _Reader(who, label, batch).labels()
 
 
@@ -81,17 +81,17 @@ class _Reader:
         label = self.label
         try:
             found = self.tested()
-            with naming(self.who, label.columns[0]):  # a label of several columns is numbers
+            with naming(self.who, label.columns[0]):  # labels from several columns are numbers
                 return numbers(found)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            # uint64 beyond int64, or two columns of which the types have no such operation
+            # uint64 beyond int64, or an operation that the types of the columns do not support
             kinds = " and ".join(f"`{n}` is {self.batch[n].type}" for n in label.columns)
             raise DataError(
                 f"{self.who}: cannot evaluate `{label}`: {kinds}; write int64, float32 or float64"
             ) from None
 
     def tested(self) -> Column:
-        """The value, or what its test says."""
+        """The value, or the result of its test."""
         value, test = self.label.value, self.label.test
         match test:
             case Missing():
@@ -123,19 +123,19 @@ class _Reader:
         return self.numbers(operand.name).cast(pa.float64(), safe=False)
 
     def among(self, name: str, items: tuple[str, ...] | tuple[float, ...]) -> Column:
-        """Whether the cells of a column are some of these."""
+        """Whether the cells of a column are among these."""
         if isinstance(items[0], str):
             cells = pc.ascii_trim(self.cells(name), BLANKS)
             wanted = pa.array(items, cells.type)
         else:
             cells = self.numbers(name)
-            if not pa.types.is_float32(cells.type):  # an integer beyond 2^53 stays beyond
+            if not pa.types.is_float32(cells.type):  # an integer beyond 2^53 stays beyond it
                 cells = cells.cast(pa.float64(), safe=False)
             wanted = pa.array(np.array(items), pa.float64()).cast(cells.type, safe=False)
         return pc.if_else(pc.is_null(cells), None, pc.is_in(cells, wanted))
 
     def cells(self, name: str, text: bool = True) -> Column:
-        """A column, null where it says that it is missing; of the label's test whether it fits."""
+        """A column, with null for missing values, after checking that it fits the label's test."""
         column = decoded(self.batch[name].combine_chunks())
         if is_text(column.type):
             column = or_missing(column)
@@ -151,7 +151,7 @@ class _Reader:
         return self.known(column)
 
     def known(self, column: Column) -> Column:
-        """A column, null where a cell holds the value that means so."""
+        """A column, with null in cells whose value means missing."""
         unknown = self.label.unknown
         if unknown is None:
             return column
@@ -167,7 +167,7 @@ class _Reader:
         return pc.if_else(compared("==", numeric(column), unknown), None, column)
 
     def numbers(self, name: str) -> Column:
-        """A column as numbers, null where one is missing: text may also spell NAN."""
+        """A column as numbers, with null for missing ones. Text may also contain NAN."""
         label = self.label
         try:
             with naming(self.who, name):
@@ -175,7 +175,7 @@ class _Reader:
         except DataError as error:
             what = "labels are numbers" if label.is_bare else f"cannot evaluate `{label}`"
             raise DataError(f"{error}; {what}") from None
-        if pa.types.is_floating(read.type):  # comparisons would take NaN for a number
+        if pa.types.is_floating(read.type):  # comparisons would treat NaN as a number
             return pc.if_else(pc.is_nan(read), None, read)
         return read
 
@@ -189,7 +189,7 @@ _ARITHMETIC: dict[str, Callable[..., Column]] = {
 
 
 def _finite(column: Column) -> Column:
-    """A column, null where it is not finite: of a division by 0."""
+    """A column, with null where it is not finite, as after a division by 0."""
     return pc.if_else(pc.is_finite(column), column, None)
 
 
@@ -197,9 +197,9 @@ _NUMBER = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
 
 
 def unknown_value(given: float | str | None, of_text: bool) -> float | str | None:
-    """What means that a cell is empty: a number, also one that is quoted, unless texts are tested.
+    """The value that means an empty cell: a number, even if quoted, unless texts are tested.
 
-    So "-1" in a spec means the same in a file of numbers and in one of text.
+    So "-1" in a spec means the same for a file with numbers and one with text.
     """
     if isinstance(given, str) and (of_text or not re.fullmatch(_NUMBER, given.strip(BLANKS))):
         return given
@@ -207,16 +207,16 @@ def unknown_value(given: float | str | None, of_text: bool) -> float | str | Non
 
 
 def _spells(texts: Column, number: float) -> Column:
-    """Which texts spell a number."""
+    """Which texts contain a number."""
     looks = pc.match_substring_regex(texts, f"^({_NUMBER})$")
     spelled = pc.if_else(looks, texts, None).cast(pa.float64())
     return pc.fill_null(pc.equal(spelled, number), False)
 
 
 def _to_compare(given: list[Column], numbers: list[Column]) -> list[Column]:
-    """Columns as they are compared with each other: exactly, where all hold integers.
+    """Columns in a form that can be compared: exactly, if all hold integers.
 
-    Text and decimals were read as float64, in which distinct integers from 2^53 on are equal.
+    Text and decimals were read as float64, in which distinct integers from 2^53 may be equal.
     """
     if len(given) > 1 and any(_beyond(column) for column in numbers):
         whole = [_integers(column) for column in given]
@@ -226,14 +226,14 @@ def _to_compare(given: list[Column], numbers: list[Column]) -> list[Column]:
 
 
 def _beyond(column: Column) -> bool:
-    """Whether float64 numbers reach a size in which not every integer is one of them."""
+    """Whether float64 numbers are so large that not every integer is representable."""
     if not pa.types.is_float64(column.type):
         return False
     return bool(pc.any(pc.greater_equal(pc.abs(column), MAX_NUMBER)).as_py())
 
 
 def _integers(column: Column) -> Column | None:
-    """Text, decimals or integers as integers; None if they are other numbers."""
+    """Text, decimals or integers as integers; None for other numbers."""
     if pa.types.is_floating(column.type):
         return None
     try:
@@ -245,7 +245,7 @@ def _integers(column: Column) -> Column | None:
 
 
 def compared(op: str, one: Column, other: Column | float) -> Column:
-    """The comparison of a column of numbers with a number below 2^53 or with a second column.
+    """Compare a column of numbers with a number below 2^53 or with a second column.
 
     Numbers are compared in the precision of the coarser column, as with boundaries: 0.35 as float32
     reaches the number 0.35. Raises pa.ArrowInvalid or pa.ArrowNotImplementedError.
@@ -254,21 +254,23 @@ def compared(op: str, one: Column, other: Column | float) -> Column:
         return _OPS[op](*_alike(one, other))
     if pa.types.is_float32(one.type):
         return _OPS[op](one, pa.scalar(np.float32(other), pa.float32()))
-    if pa.types.is_integer(one.type):  # those beyond 2^53 stay on their side of the number
+    if pa.types.is_integer(one.type):  # values beyond 2^53 stay on the same side of the number
         one = one.cast(pa.float64(), safe=False)
     return _OPS[op](one, float(other))
 
 
 def _alike(one: Column, other: Column) -> tuple[Column, Column]:
-    """Two columns as one type. pyarrow widens float32, would take integers for float32, and fails
-    at those beyond 2^53.
+    """Two columns with the same type.
+
+    By itself, pyarrow widens float32, converts integers to float32, and fails for those beyond
+    2^53.
     """
     kind = _common({one.type, other.type})
     return (one, other) if kind is None else (_cast(one, kind), _cast(other, kind))
 
 
 def _common(kinds: set[pa.DataType]) -> pa.DataType | None:
-    """What two types of numbers become; None for what pyarrow compares as it is."""
+    """The common type of two types of numbers; None if pyarrow compares them correctly."""
     if len(kinds) == 1:
         return None
     if kinds == {pa.float32(), pa.float64()}:
@@ -277,5 +279,5 @@ def _common(kinds: set[pa.DataType]) -> pa.DataType | None:
 
 
 def _cast(column: Column, kind: pa.DataType) -> Column:
-    """A column, or a number, of another type; integers beyond 2^53 become the nearest float64."""
+    """A column or a number as another type. Integers beyond 2^53 become the nearest float64."""
     return column.cast(kind, safe=False)

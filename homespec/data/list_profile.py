@@ -1,4 +1,4 @@
-"""Data: lists that are not what they seem: padded ones, and text that nothing takes apart."""
+"""Data: detects lists that are padded, and text that is not split into a list."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from homespec.data.cell_ids import MISSING
 from homespec.data.columns import Array, Column, is_text
 
 PADDED = 0.1
-"""Share of lists that end, or begin, in one repeated value, beyond which it looks like padding."""
+"""Share of lists that end, or begin, with one repeated value, above which it looks like padding."""
 INSIDE = 0.01
-"""Largest share of lists that may also hold this value elsewhere if it is padding."""
+"""Largest share of lists that may contain this value elsewhere if it is padding."""
 SINGLE = 0.95
-"""Share of lists of one element beyond which the elements are looked into."""
+"""Share of lists with one element above which the elements are examined."""
 UNSPLIT = 0.1
-"""Share of lists with a separator inside that element beyond which it looks like a list."""
+"""Share of these elements with a separator above which they look like lists."""
 
 _ALWAYS = "|^#~&\x01\x02\x1e\x1f，、；"
 _OFTEN = {":": ".+", "/": ".+", "-": "[0-9]+", "_": "[0-9]+", "+": "[0-9]+", ".": "[0-9]+"}
-"""Characters that single ids also contain: times, paths, dates. It separates if its number varies
-or is `MIN_SEPARATORS`, and what it separates is all of this form."""
+"""Characters that single ids also contain: times, paths, dates.
+
+One of them is a separator if its count varies or is `MIN_SEPARATORS`, and all parts have this form.
+"""
 MIN_SEPARATORS = 4
 SEPARATORS = {mark: (re.escape(mark), False) for mark in _ALWAYS} | {
     mark: (f"^{part}(?:{re.escape(mark)}{part})+$", True) for mark, part in _OFTEN.items()
 }
-"""By the separator: the pattern of an element that holds it, and whether its number has to vary."""
+"""By separator: the pattern of an element that contains it, and whether its count must vary."""
 
 
 @dataclass
@@ -38,23 +40,23 @@ class Run:
 
     at_end: bool
     value: float | None = None
-    """The most common one; of the first slab in which there is any."""
+    """The most common value in the first slab that has any."""
     example: str = ""
-    """The same, as it is written."""
+    """The same value, as it is written."""
     lists: int = 0
     repeated: int = 0
-    """Lists that end in it twice or more, and all of its events there."""
+    """Number of lists that end with it at least twice, and of its events there."""
     events: int = 0
     inside: int = 0
-    """Lists that hold it elsewhere."""
+    """Number of lists that contain it elsewhere."""
 
     @property
     def padding(self) -> bool:
-        """Whether it looks like padding: often at this end, hardly elsewhere."""
+        """Whether it looks like padding: it is often at this end and rarely elsewhere."""
         return self.repeated > PADDED * self.lists and self.inside <= INSIDE * self.lists
 
     def add(self, flat: Array, ends: Array, sizes: Array, cells: Column) -> None:
-        """Take note of lists: events [E], where each of the lists [N] ends, their sizes > 0."""
+        """Record lists: events [E], the end of each list [N], and their sizes > 0."""
         self.lists += len(sizes)
         if self.value is None:
             self._choose(flat, ends, sizes, cells)
@@ -75,7 +77,7 @@ class Run:
         long = sizes > 1
         places = ends[long] - 1 if self.at_end else (ends - sizes)[long]
         last, before = flat[places], flat[places + (-1 if self.at_end else 1)]
-        there = last == before  # NaN never is
+        there = last == before  # NaN is never equal
         if flat.dtype.kind == "i":
             there &= last != MISSING
         values, first, counts = np.unique(last[there], return_index=True, return_counts=True)
@@ -87,27 +89,27 @@ class Run:
 
 @dataclass
 class Inside:
-    """A separator inside of the elements of lists of one element."""
+    """A separator inside the elements of lists with one element."""
 
     lists: int = 0
     least: int = 0
     most: int = 0
-    """How often one of them holds it."""
+    """How often an element contains it."""
     example: str = ""
 
 
 @dataclass
 class ListProfile:
-    """What there is to know of the lists of a column."""
+    """Statistics of the lists of a column."""
 
     lists: int = 0
-    """Lists with an element, and those with exactly one."""
+    """Number of lists with any element, and of those with exactly one."""
     single: int = 0
     runs: tuple[Run, Run] = field(default_factory=lambda: (Run(at_end=True), Run(at_end=False)))
     separators: dict[str, Inside] = field(default_factory=dict)
 
     def add(self, cells: Column, flat: Array, sizes: Array) -> None:
-        """Take note of lists of `sizes` [N]: all elements as written, and as ids or numbers."""
+        """Record lists of `sizes` [N]: all elements as written, and as ids or numbers."""
         there = sizes > 0
         ends, sizes = np.cumsum(sizes)[there], sizes[there]
         if not len(sizes):
@@ -120,7 +122,7 @@ class ListProfile:
             self._look_into(cells.take(pa.array(ends[sizes == 1] - 1)))
 
     def _look_into(self, words: Column) -> None:
-        """Count separators in what are the only elements of their lists."""
+        """Count separators in elements that are alone in their lists."""
         words = words.drop_null()
         for mark, (pattern, _) in SEPARATORS.items():
             with_it = words.filter(pc.match_substring_regex(words, pattern))
@@ -134,7 +136,7 @@ class ListProfile:
 
     @property
     def separator(self) -> str:
-        """What looks like a separator of elements that the lists are not taken apart at; or ""."""
+        """A likely separator at which the lists are not split, or ""."""
         if self.single <= SINGLE * self.lists:
             return ""
         marks = [

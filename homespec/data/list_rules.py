@@ -1,6 +1,6 @@
 """HS510, HS518 and HS519: lists, of events and of values that are pooled.
 
-Thresholds are homespec's own.
+The thresholds are homespec's own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from homespec.data.profile import FeatureProfile, Profile
 
 CUT = 0.1
-"""Share of rows whose sequences may be cut without a word."""
+"""Share of rows with cut sequences below which they are not reported."""
 
 
 @rule("HS510", "cut-sequences", Severity.WARNING)

@@ -1,7 +1,7 @@
-"""Data: the columns of lists of one feature: of one length, and without padding. No torch.
+"""Data: the list columns of one feature, with equal lengths and without padding. No torch.
 
-A list may be padded with a value that counts as none. It is taken out of all columns of the feature
-before the lists are cut to the length that the model sees.
+A list may be padded with a declared value. It is removed from all columns of the feature before the
+lists are cut to the length that the model sees.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class Lists(NamedTuple):
 
     tensor: InputTensor
     sizes: Array
-    """How many elements each has in the file, int64 [N]."""
+    """The number of elements of each list in the file, int64 [N]."""
     there: Array | None
-    """Which of all elements are not padding, bool [E]; None if all are kept."""
+    """Which elements are not padding, bool [E]; None if all are kept."""
     lists: pa.ListArray
-    """Without padding."""
+    """The lists without padding."""
 
 
 def read_lists(tensor: InputTensor, column: Column, first: Lists | None) -> Lists:
-    """A column of the feature whose first one, of as many rows or more, is `first`.
+    """A column of the feature; `first` is its first column, with at least as many rows.
 
     Raises DataError for values that are not lists, and for lists of another length than those of
     `first`.
@@ -63,7 +63,7 @@ def _no_padding(tensor: InputTensor, lists: pa.ListArray) -> Array | None:
 
 
 def _only(lists: pa.ListArray, sizes: Array, there: Array) -> pa.ListArray:
-    """The elements that are `there` [E], in the lists of `sizes` [N] that they are in."""
+    """The elements that are `there` [E], in their lists of `sizes` [N]."""
     counts = np.concatenate([[0], np.cumsum(there)])
     offsets = counts[np.concatenate([[0], np.cumsum(sizes)])]
     kept = lists.flatten().filter(pa.array(there))

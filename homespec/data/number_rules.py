@@ -1,6 +1,6 @@
-"""HS517, HS520 and HS521: what is fitted to numbers.
+"""HS517, HS520 and HS521: values that are fitted to numbers.
 
-Thresholds are homespec's own.
+The thresholds are homespec's own.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def unscaled_number(data: ProfiledData) -> Iterator[Finding]:
 
 
 FAR = 50
-"""Deviations from the mean beyond which a number is an exception to its column."""
+"""Standard deviations from the mean above which a number is an outlier."""
 
 
 @rule("HS521", "far-number", Severity.WARNING)

@@ -1,4 +1,4 @@
-"""Data: which paths are files that can be read, and those of folders."""
+"""Data: finds the files that can be read, at given paths and in folders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def paths_of(paths: Paths) -> tuple[Path, ...]:
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Errors of the file system as one line about the path."""
+    """Report errors of the file system as one line about the path."""
     try:
         yield
     except OSError as error:
@@ -37,7 +37,7 @@ def reachable() -> Iterator[None]:
 
 
 def checked(path: Path) -> Path:
-    """The path of a file, which may be a link to one. Nothing is opened.
+    """The path of a file or a link to one. Nothing is opened.
 
     Raises DataError for a path that is not a regular file: opening a FIFO waits for a writer, and a
     device may never end. Data is read more than once, so neither could serve.
@@ -55,11 +55,11 @@ def checked(path: Path) -> Path:
 def walked(
     folder: Path, wanted: Callable[[Path], bool], seen: set[Path], left_out: list[Path]
 ) -> Iterator[Path]:
-    """The wanted files of a folder and of those inside it, in the order of names.
+    """The wanted files of a folder and its subfolders, in the order of names.
 
-    Names that begin with `.` or `_` do not count: `left_out` gets wanted files of such a name, and
-    folders that hold some. Links are followed; what is reached by two names counts once, at the
-    first of them (`seen` has what was passed). Raises DataError.
+    Names that begin with `.` or `_` are skipped: `left_out` receives wanted files with such a name,
+    and folders that contain some. Links are followed. A file that has two names counts once, under
+    the first (`seen` has those already visited). Raises DataError.
     """
     for path in sorted(folder.iterdir()):
         if path.name.startswith((".", "_")):

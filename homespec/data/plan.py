@@ -1,4 +1,4 @@
-"""Data: what a spec reads of its data, and a table of it -> arrays. No torch."""
+"""Data: the columns that a spec reads, and their conversion to arrays. No torch."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from homespec.schema.models import Spec, Task
 
 USERS = "--gauc-by"
-"""Who wants the column of users, in messages."""
+"""Who needs the column of users, for messages."""
 SESSIONS = "`within`"
-"""The same of the column of sessions."""
+"""The same for the column of sessions."""
 
 
 class Arrays(NamedTuple):
@@ -39,11 +39,11 @@ class Arrays(NamedTuple):
     features: dict[str, Array]
     labels: dict[str, Array]
     users: Array | None = None
-    weights: dict[str, Array] = {}  # noqa: RUF012  # nothing is ever put into it
+    weights: dict[str, Array] = {}  # noqa: RUF012  # it is never modified
     sessions: Array | None = None
 
     def map(self, change: Callable[[Array], Array]) -> Arrays:
-        """The same with each array changed."""
+        """The rows with a function applied to each array."""
         return Arrays(
             {name: change(array) for name, array in self.features.items()},
             {task: change(array) for task, array in self.labels.items()},
@@ -66,12 +66,12 @@ class Arrays(NamedTuple):
         return len(next(iter(self.features.values())))
 
     def split(self, rows: int) -> Iterator[Arrays]:
-        """Parts of `rows` rows each, which share its memory."""
+        """Parts with `rows` rows each, which share the memory."""
         for low in range(0, self.rows, rows):
             yield self.map(itemgetter(slice(low, low + rows)))
 
     def padded(self, rows: int) -> Arrays:
-        """The rows, then rows of missing values without labels, `rows` in all."""
+        """The rows, padded to `rows` with rows of missing values without labels."""
 
         def fill(array: Array) -> Array:
             out = columns.missing((rows, *array.shape[1:]), array.dtype)
@@ -86,14 +86,14 @@ class Arrays(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """The tensors, labels and users that a spec's training takes from its data."""
+    """The tensors, labels and users that training reads from the data of a spec."""
 
     tensors: tuple[InputTensor, ...]
     labels: dict[str, Label]
     binary: frozenset[str]
-    """Tasks whose labels are 0 and 1."""
+    """Tasks whose labels are 0 or 1."""
     users: str | None = None
-    """The column that says whose impression a row is."""
+    """The column with the user of each impression."""
     weights: Mapping[str, str] = field(default_factory=dict)
     """The column of sample weights by task."""
     sessions: str | None = None
@@ -113,7 +113,7 @@ class Plan:
 
     @property
     def wanted(self) -> dict[str, str]:
-        """The columns to read, each with who wants it."""
+        """The columns to read, each with who needs it."""
         wanted: dict[str, str] = {}
         for tensor in self.tensors:
             wanted.setdefault(tensor.column, f"feature `{tensor.feature}`")
@@ -130,9 +130,10 @@ class Plan:
 
     @property
     def exact(self) -> frozenset[str]:
-        """The columns of ids, and of numbers that are compared: with boundaries, or by labels.
+        """The columns of ids, and of numbers that are compared with boundaries or by labels.
 
-        Ids as float32 are refused from 2^24 on, where some are one number; as float64 they pass.
+        Ids as float32 are refused from 2^24, where different ids are the same number; as float64
+        they would not be.
         """
         features = {tensor.column for tensor in self.tensors if tensor.kind != "vector"}
         ids = {column for column in (self.users, self.sessions) if column is not None}
@@ -141,7 +142,7 @@ class Plan:
 
     @property
     def bytes_per_row(self) -> int:
-        """What a row takes as tensors, in bytes; less where a number is a float32."""
+        """Bytes of a row's tensors, or less if a number is a float32."""
         sizes = (
             (4 if t.kind == "vector" else 8) * (t.width or 1) * (t.length or 1)
             for t in self.tensors
@@ -151,7 +152,7 @@ class Plan:
         return sum(sizes) + 4 * of_tasks + 8 * ids
 
     def convert(self, table: pa.Table) -> Arrays:
-        """The arrays of a table that has the columns. Raises DataError that names the column."""
+        """Convert a table that has the columns. Raises DataError, which names the column."""
         return Arrays(
             {tensor.name: array for tensor, array in self._features(table)},
             {
@@ -167,9 +168,9 @@ class Plan:
         )
 
     def read(self, table: pa.Table, files: object) -> Arrays:
-        """As `convert`; errors also name the files, and the command that shows more.
+        """Like `convert`, but errors also name the files, and the command that shows more.
 
-        That command knows the columns of the spec alone, and so not the one of users.
+        That command only knows the columns of the spec, and so not that of users.
         """
         more = "; `homespec check-data` shows where, and lists other problems"
         with _locating(files, more):
@@ -193,14 +194,14 @@ class Plan:
 
 
 def label_of(task: Task) -> Label:
-    """What a task is trained on."""
+    """The labels of a task."""
     label = parse_label(task.label)
     return replace(label, unknown=unknown_value(task.unknown, label.of_text))
 
 
 @contextmanager
 def _locating(files: object, more: str = "") -> Iterator[None]:
-    """Errors about a table with the files that it is of, and with what else there is to say."""
+    """Add the files, and a further remark, to errors about a table."""
     try:
         yield
     except DataError as error:
@@ -208,6 +209,6 @@ def _locating(files: object, more: str = "") -> Iterator[None]:
 
 
 def ids_of(who: str, column: str, table: pa.Table) -> Array:
-    """The ids of the users or sessions of a table, int64 [N]: those that a feature would have."""
+    """The ids of a table's users or sessions, int64 [N], the same as for a feature."""
     with columns.naming(who, column):
         return columns.ids(table[column].combine_chunks())

@@ -11,9 +11,10 @@ T = TypeVar("T")
 
 
 def prefetched(items: Iterator[T], ahead: int = 2) -> Iterator[T]:
-    """The items in their order, up to `ahead` of which are made before they are asked for.
+    """The items in order, up to `ahead` of which are computed before they are requested.
 
-    An error of the iterator is raised where its item would be. Leaving early stops the thread.
+    An error of the iterator is raised in place of its item. Leaving the block early stops the
+    thread.
     """
     end = object()
     pool = ThreadPoolExecutor(1, "homespec-data")

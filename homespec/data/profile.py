@@ -1,4 +1,4 @@
-"""Data: what there is to know of files, by feature and task. Needs numpy only."""
+"""Data: statistics of files, by feature and task. Needs only numpy."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ if TYPE_CHECKING:
 
 @dataclass
 class FeatureProfile:
-    """What one tensor's column holds; the values of a sequence are those of all events."""
+    """Statistics of one tensor's column. The values of a sequence are those of all events."""
 
     tensor: InputTensor
     problem: str = ""
-    """Why the column cannot serve, and where; nothing else is known then."""
+    """Why the column cannot be used, and where. Then nothing else is known."""
     rows: int = 0
     absent: int = 0
-    """Rows without a value; of a sequence without events."""
+    """Number of rows without a value or, for a sequence, without events."""
     values: int = 0
-    """Values (or events) that are there, not missing, and how many of them are finite."""
+    """Number of existing values (or events), and of finite ones among them."""
     finite: int = 0
     low: float = np.inf
     high: float = -np.inf
     unknown: int = 0
-    """Ids that the vocabulary does not have, and one of them as it is written."""
+    """Number of ids outside the vocabulary, and one of them as it is written."""
     unknown_example: Any = None
     unseen: int = 0
-    """Ids that do not occur in the rows to train on."""
+    """Number of ids that do not occur in the training rows."""
     longest: int = 0
     cut: int = 0
-    """Rows with more events than are kept."""
+    """Number of rows with more events than are kept."""
     distinct: Distinct = field(default_factory=Distinct)
     lists: ListProfile | None = None
-    """Known for the first field of a sequence, which says which events there are."""
+    """Known for the first field of a sequence, which determines the events."""
 
     @property
     def collisions(self) -> Collisions | None:
-        """How the ids fill their table; None if ids are not hashed, or not known."""
+        """How the ids fill their table; None if ids are not hashed or unknown."""
         if self.problem or not self.tensor.buckets or self.distinct.full or not len(self.distinct):
             return None
         return collisions(self.distinct.values, self.tensor.buckets)
@@ -60,7 +60,7 @@ class FeatureProfile:
         return self.values == 0 or (self.low == self.high and not self.absent)
 
     def add(self, values: Array, cells: Column, known: Distinct | None) -> None:
-        """Take note of values [N] or [N, width], with the cells [N] that they are made of."""
+        """Record values [N] or [N, width], with the cells [N] that they come from."""
         is_id = self.tensor.kind == "id"
         there = values != -1 if is_id else ~np.isnan(values)
         present = values[there]
@@ -83,7 +83,7 @@ class FeatureProfile:
             self.unknown += len(unknown)
 
     def add_lengths(self, sizes: Array) -> None:
-        """Take note of the events of each row [N]."""
+        """Record the number of events of each row [N]."""
         self.rows += len(sizes)
         self.absent += int((sizes == 0).sum())
         self.longest = max(self.longest, int(sizes.max(initial=0)))
@@ -92,31 +92,31 @@ class FeatureProfile:
 
 @dataclass
 class TaskProfile:
-    """What one task's label holds."""
+    """Statistics of one task's label."""
 
     label: str
     columns: tuple[str, ...] = ()
-    """Those of the label."""
+    """The columns of the label."""
     problem: str = ""
     rows: int = 0
     missing: int = 0
-    """Rows of the whole file without a label."""
+    """Number of rows, of all, without a label."""
     samples: int = 0
-    """Rows with a label in the task's sample space, none of weight 0."""
+    """Number of samples: rows with a label in the task's sample space and a weight above 0."""
     positives: float = 0.0
     """The sum of the samples' labels."""
     mass: float = 0.0
-    """The sum of the weights of these rows; their number, where they have none."""
+    """The sum of the samples' weights, or their number if there are no weights."""
     total: float = 0.0
     squares: float = 0.0
-    """By weight, the sum of the labels and that of squared differences from the mean."""
+    """Weighted sums of the labels and of squared differences from the mean."""
     low: float = np.inf
     high: float = -np.inf
     wrong: int = 0
-    """Labels of a binary task that are neither 0 nor 1, and one of them."""
+    """Number of labels of a binary task that are not 0 or 1, and one of them."""
     wrong_example: float = 0.0
     orphans: dict[str, int] = field(default_factory=dict)
-    """Rows in which the label is 1 and that of another task, of which it is a case, is 0."""
+    """Number of rows with label 1 in which the label of another task that it implies is 0."""
 
     @property
     def rate(self) -> float:
@@ -129,8 +129,9 @@ class TaskProfile:
         return float(np.sqrt(self.squares / self.mass)) if self.mass else float("nan")
 
     def add(self, labels: Array, space: Array, weights: Array | None = None) -> None:
-        """Take note of labels [N], NaN where missing; samples of the task are those in `space`,
-        without those of weight 0.
+        """Record labels [N], NaN if missing.
+
+        Samples of the task are rows in `space` with a weight above 0.
         """
         observed = ~np.isnan(labels)
         self.rows += len(labels)
@@ -142,7 +143,7 @@ class TaskProfile:
         own = 1.0 if weights is None else weights[counting].astype(np.float64)
         mass = float(np.sum(own)) if weights is not None else float(len(samples))
         mean = float((samples * own).sum() / mass)
-        if self.mass:  # what two means, apart, add to the squares around the common one
+        if self.mass:  # the contribution of the distance between two means to the squares
             shift = mean - self.rate
             self.squares += shift**2 * self.mass * mass / (self.mass + mass)
         self.squares += float((own * (samples - mean) ** 2).sum())
@@ -154,7 +155,7 @@ class TaskProfile:
         self.high = max(self.high, float(samples.max()))
 
     def add_wrong(self, wrong: Array) -> None:
-        """Record values [N] that are not labels; `add` gets them as missing ones."""
+        """Record values [N] that are not labels; `add` receives them as missing."""
         if len(wrong) and not self.wrong:
             self.wrong_example = float(wrong[0])
         self.wrong += len(wrong)
@@ -163,25 +164,25 @@ class TaskProfile:
 
 @dataclass
 class WeightProfile:
-    """What the sample weights of a task hold."""
+    """Statistics of the sample weights of a task."""
 
     column: str
     problem: str = ""
     rows: int = 0
-    """Rows whose weight is not 0."""
+    """Number of rows whose weight is not 0."""
     total: float = 0.0
     squares: float = 0.0
-    """The sum of the weights, and that of their squares."""
+    """The sums of the weights and of their squares."""
 
     @property
     def effective(self) -> float:
-        """As many rows of one weight would say as much of a mean (Kish, *Survey Sampling*, 1965):
-        (sum of w)² / sum of w².
+        """The number of equally weighted rows that would determine a mean as well (Kish, *Survey
+        Sampling*, 1965): (sum of w)² / sum of w².
         """
         return self.total**2 / self.squares if self.squares else 0.0
 
     def add(self, weights: Array) -> None:
-        """Take note of weights [N]."""
+        """Record weights [N]."""
         own = weights.astype(np.float64)
         self.rows += int((own > 0).sum())
         self.total += float(own.sum())
@@ -190,38 +191,38 @@ class WeightProfile:
 
 @dataclass
 class Profile:
-    """What there is to know of the files of one part."""
+    """Statistics of the files of one split."""
 
     name: str
-    """How messages call it."""
+    """Its name in messages."""
     rows: int
     missing: dict[str, str]
-    """Columns that are not there, each with one that may be meant."""
+    """Missing columns, each with a suggestion."""
     features: dict[str, FeatureProfile]
-    """By the name of the tensor."""
+    """Statistics by the name of the tensor."""
     tasks: dict[str, TaskProfile]
     weights: dict[str, WeightProfile] = field(default_factory=dict)
-    """By task that has sample weights."""
+    """By task, for tasks with sample weights."""
     fitted: dict[str, FitPreview] = field(default_factory=dict)
-    """What training would fit, by the name of the tensor; of rows to train on alone."""
+    """Boundaries that training would fit, by the name of the tensor; only for training rows."""
     scaled: dict[str, ScalePreview] = field(default_factory=dict)
-    """How training would scale numbers, by feature; of rows to train on alone."""
+    """How training would scale numbers, by feature; only for training rows."""
     words: dict[str, Frequent] = field(default_factory=dict)
-    """The frequent ids of fitted vocabularies, by tensor; of rows to train on alone."""
+    """The frequent ids of fitted vocabularies, by tensor; only for training rows."""
     duplicates: int = 0
-    """Rows that repeat an earlier one in all that the spec reads of single values."""
+    """Number of rows that repeat an earlier one in all single values that the spec reads."""
 
     @property
     def readable(self) -> bool:
-        """Whether all columns are there and can be read."""
+        """Whether all columns exist and can be read."""
         features = any(feature.problem for feature in self.features.values())
         tasks = any(task.problem for task in self.tasks.values())
         return not (features or tasks or any(weight.problem for weight in self.weights.values()))
 
     def tables(self) -> Iterator[tuple[FeatureProfile, HashedTable]]:
-        """Each table of hashed ids that are known, and the first tensor that is looked up in it.
+        """Each table of known hashed ids, with the first tensor that is looked up in it.
 
-        What features and sequences look up in one table counts together.
+        Ids of all features and sequences that share a table are counted together.
         """
         tables: dict[str, list[FeatureProfile]] = {}
         for feature in self.features.values():

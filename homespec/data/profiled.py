@@ -1,4 +1,4 @@
-"""Data: a spec beside the profiles of its files, as the rules of `check-data` see them."""
+"""Data: a spec with the profiles of its files, the input of the rules of `check-data`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProfiledData:
-    """A spec and what its files hold."""
+    """A spec and the profiles of its files."""
 
     spec: Spec
     document: Document
@@ -26,25 +26,25 @@ class ProfiledData:
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
-        """Both parts, or the one."""
+        """The profiles of both splits, or of the only one."""
         return (self.train,) if self.valid is None else (self.train, self.valid)
 
     def features(self) -> Iterator[tuple[Profile, FeatureProfile]]:
-        """Each column of a feature that can be read, with where it is."""
+        """Each readable column of a feature, with its split."""
         for part in self.profiles:
             for feature in part.features.values():
                 if not feature.problem and feature.rows:
                     yield part, feature
 
     def tasks(self) -> Iterator[tuple[Profile, str, TaskProfile]]:
-        """Each task whose label can be read, with where it is."""
+        """Each task with a readable label, with its split."""
         for part in self.profiles:
             for name, task in part.tasks.items():
                 if not task.problem and task.rows:
                     yield part, name, task
 
     def at_column(self, tensor: InputTensor) -> Span:
-        """The place in the spec that says from which column a tensor is read."""
+        """The place in the spec that names the column of a tensor."""
         feature = ("features", tensor.feature)
         if tensor.kind == "weight":
             return self.document.span((*feature, "list", "weights"))
@@ -62,11 +62,11 @@ class ProfiledData:
         return self.at_column(tensor)
 
     def at_task(self, task: str, *keys: str) -> Span:
-        """The place of a task in the spec: the first of `keys` that is given, else its name."""
+        """The place of a task in the spec: the first of `keys` that it has, else its name."""
         return self._first(*(("tasks", task, key) for key in keys), ("tasks", task))
 
     def _first(self, *paths: tuple[str, ...]) -> Span:
-        """The first place that the spec has: a value that is text, else the key of a mapping."""
+        """The first place that the spec has: a value that is text, or else the key of a mapping."""
         path = next(path for path in paths if self.document.has(path))
         return self.document.span(path, key=len(path) == 2 or path[-2] == "with")
 

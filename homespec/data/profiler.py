@@ -1,4 +1,4 @@
-"""Data: one pass over files -> their profile. No torch."""
+"""Data: profiles files in one pass. No torch."""
 
 from __future__ import annotations
 
@@ -34,9 +34,11 @@ T = TypeVar("T")
 
 
 def profile(spec: Spec, files: DataFiles, train: Profile | None = None) -> Profile:
-    """Read the files once. `train` are the rows to train on, if these are held-out ones.
+    """Profile files in one pass.
 
-    Raises DataError for a broken file; what is wrong with columns is part of the result.
+    `train` is the profile of the training rows, if these are held out.
+
+    Raises DataError for a broken file. Problems with columns are part of the result.
     """
     profiler = _Profiler(spec, files, train)
     if len(profiler.schema):
@@ -46,17 +48,17 @@ def profile(spec: Spec, files: DataFiles, train: Profile | None = None) -> Profi
 
 
 class _Cells(NamedTuple):
-    """A column of some rows: its cells, those of all lists of a sequence, and their values."""
+    """A column of some rows: its cells, or those of all lists of a sequence, and their values."""
 
     values: Array
     cells: Column
     lengths: Array | None = None
-    """The events of each row of a sequence."""
+    """Number of events in each row of a sequence."""
     read: Lists | None = None
 
 
 class _Profiler:
-    """What one pass knows so far."""
+    """The state of a pass."""
 
     def __init__(self, spec: Spec, files: DataFiles, train: Profile | None) -> None:
         self.spec, self.files, self.train, self.plan = spec, files, train, Plan.of(spec)
@@ -73,7 +75,7 @@ class _Profiler:
         self.rows = 0
 
     def _readable(self) -> pa.Schema:
-        """The columns that can be read; what needs another one has a problem."""
+        """The readable columns; tensors and labels that need another one have a problem."""
         types, problems = {}, dict.fromkeys(self.profile.missing, "missing")
         for column in self.plan.wanted:
             if column not in problems:
@@ -91,7 +93,7 @@ class _Profiler:
         return pa.schema(list(types.items()))
 
     def add(self, table: pa.Table) -> None:
-        """Take note of rows."""
+        """Record rows."""
         self.hashes.start(table.num_rows)
         sizes: dict[str, Lists] = {}
         for feature in self.profile.features.values():
@@ -102,7 +104,7 @@ class _Profiler:
         self.rows += table.num_rows
 
     def result(self) -> Profile:
-        """Facts about all rows."""
+        """Statistics of all rows."""
         if self.fits is not None:
             self.profile.fitted = previews(self.fits[0])
             self.profile.scaled = self.fits[1].previews()
@@ -113,7 +115,7 @@ class _Profiler:
     def _add_feature(
         self, feature: FeatureProfile, table: pa.Table, sizes: dict[str, Lists]
     ) -> None:
-        """Take note of a column; `sizes` are the events of each row, by sequence."""
+        """Record a column; `sizes` are the numbers of events of each row, by sequence."""
         tensor = feature.tensor
         first = sizes.get(tensor.feature)
         read = self._try(feature, partial(_cells, tensor, first), table)
@@ -154,7 +156,7 @@ class _Profiler:
                     orphans[parent] = orphans.get(parent, 0) + both
 
     def _weights(self, name: str, table: pa.Table) -> Array | None:
-        """The sample weights of a task, of which note is taken; None where they cannot be used."""
+        """Record the sample weights of a task and return them; None if they cannot be used."""
         own = self.profile.weights[name]
         read = partial(sample_weights, f"the weights of task `{name}`", own.column)
         weights = self._try(own, read, table)
@@ -163,7 +165,7 @@ class _Profiler:
         return weights
 
     def _space(self, name: str, labels: dict[str, Array]) -> Array:
-        """The rows that are samples of a task by the labels of the tasks that `where` names."""
+        """The rows in a task's sample space, by the labels of the tasks in its `where`."""
         inside = np.ones(len(labels[name]), bool)
         parent = self.spec.tasks[name].where
         while parent in labels:
@@ -172,7 +174,7 @@ class _Profiler:
         return inside
 
     def _parents(self, name: str) -> tuple[str, ...]:
-        """The tasks whose label must be 1 where this one's is."""
+        """The tasks whose label must be 1 if this one's is."""
         task = self.spec.tasks[name]
         if name not in self.plan.binary:
             return ()
@@ -180,7 +182,7 @@ class _Profiler:
         return tuple(dict.fromkeys([*space, *task.product]))
 
     def _add_numbers(self, fits: tuple[QuantileFit, ScaleFit, WordFit], table: pa.Table) -> None:
-        """Take note of what is to be fitted, as long as its columns can be read."""
+        """Record rows for fitting, as long as their columns can be read."""
         unusable = {name for name, feature in self.profile.features.items() if feature.problem}
         tensors = tuple(tensor for tensor in self.to_fit.tensors if tensor.name not in unusable)
         numbers = replace(self.to_fit, tensors=tensors).convert(table).features
@@ -193,7 +195,7 @@ class _Profiler:
         read: Callable[[pa.Table], T],
         table: pa.Table,
     ) -> T | None:
-        """What `read` makes of rows; None, and a problem, where it cannot."""
+        """The result of `read` on rows; None if it fails, which is recorded as a problem."""
         if column.problem:
             return None
         try:
@@ -205,7 +207,7 @@ class _Profiler:
     def _problem(
         self, read: Callable[[pa.Table], object], table: pa.Table, error: DataError
     ) -> str:
-        """What an error says, and the first row that raises it unless the type alone does."""
+        """The message of an error, with the first row that raises it unless the type does."""
         rows, error = columns.shortest_failing(
             lambda rows: read(table.slice(0, rows)), table.num_rows, error
         )
@@ -217,7 +219,7 @@ class _Profiler:
 
 
 def _cells(tensor: InputTensor, first: Lists | None, table: pa.Table) -> _Cells:
-    """A column; of a sequence it is compared with the `first` field and its events in each row."""
+    """A column. That of a sequence is compared with the events in each row of the `first` field."""
     column = table[tensor.column].combine_chunks()
     if not tensor.length:
         return _Cells(columns.values(tensor, column), column)

@@ -1,8 +1,8 @@
-"""Data: the boundaries of numbers that a spec leaves to its data, in bounded memory. No torch.
+"""Data: fits the boundaries of numbers that a spec leaves to its data, in bounded memory. No torch.
 
-Up to `MAX_NUMBERS` numbers of a feature are kept. If there are no more the quantiles are exact;
-else they are those of a seeded uniform sample (Vitter's algorithm R), whose ranks are off by 0.05 %
-of the rows (one standard deviation, at most).
+Up to `MAX_NUMBERS` numbers of a feature are kept. If there are no more, the quantiles are exact.
+Otherwise they are those of a seeded uniform sample (Vitter's algorithm R), whose ranks have an
+error of at most 0.05 % of the rows (one standard deviation).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from homespec.schema.models import Spec
 
 MAX_NUMBERS = 1_000_000
-"""Kept of a feature, 8 MB of memory."""
+"""Maximum number of values kept for a feature, 8 MB of memory."""
 
 Columns: TypeAlias = Mapping[str, Array]
 """Tensors by name -> numbers [N] or, of events, [N, length], NaN where missing; for events also the
@@ -38,21 +38,21 @@ first field of their sequence, numbers or ids, -1 where missing."""
 
 
 class QuantileFit:
-    """Takes in rows, and keeps a sample of the numbers of each tensor that has quantiles."""
+    """Samples the numbers of each tensor that has quantiles."""
 
     def __init__(self, spec: Spec, cap: int = MAX_NUMBERS, seed: int = 0) -> None:
-        """`cap` numbers of each tensor are kept; the seed matters only where there are more."""
+        """`cap` numbers of each tensor are kept; the seed matters only if there are more."""
         self.asked = fitted_columns(spec)
         self.rows = 0
         self.samples = {name: Reservoir(name, cap, seed) for name in self.asked}
 
     def leave_out(self, names: Collection[str]) -> None:
-        """Ask for no boundaries of these tensors."""
+        """Do not fit boundaries of these tensors."""
         for name in names:
             del self.asked[name], self.samples[name]
 
     def add(self, columns: Columns, unusable: Collection[str] = ()) -> None:
-        """Take in rows; what needs an `unusable` tensor is dropped for good.
+        """Add rows; boundaries that need an `unusable` tensor are dropped for good.
 
         Raises DataError if the column of another one is missing.
         """
@@ -68,10 +68,10 @@ class QuantileFit:
 
 
 def fit_plan(spec: Spec) -> Plan:
-    """The tensors that are read to fit a spec.
+    """The tensors that are read to fit values of a spec.
 
-    Tensors with quantiles, those that say which events there are, numbers that are scaled, and ids
-    whose vocabulary is fitted.
+    These are tensors with quantiles, tensors that determine which events exist, scaled numbers, and
+    ids with a fitted vocabulary.
     """
     needed = {tensor for name, fit in fitted_columns(spec).items() for tensor in _needed(name, fit)}
     needed |= scaled_columns(spec).keys() | word_columns(spec).keys()
@@ -83,7 +83,7 @@ def _needed(name: str, fit: FittedColumn) -> tuple[str, ...]:
 
 
 def _numbers(columns: Columns, name: str, fit: FittedColumn) -> Array:
-    """The numbers of a column, one after the other; of events only those that are there."""
+    """The numbers of a column as one array; for events, only existing ones."""
     for tensor in _needed(name, fit):
         if tensor not in columns:
             raise DataError(
@@ -96,10 +96,10 @@ def _numbers(columns: Columns, name: str, fit: FittedColumn) -> Array:
 
 
 def quantile_boundaries(numbers: Array, quantiles: int) -> tuple[float, ...]:
-    """The boundaries of buckets of about equally many of the numbers [N], N > 0.
+    """Boundaries of buckets with about the same number of the numbers [N], N > 0.
 
-    They differ as long as there are as many different numbers as quantiles; else the last one is
-    repeated.
+    They are distinct if there are at least as many distinct numbers as quantiles; otherwise the
+    last one is repeated.
     """
     ordered = np.sort(numbers)
     at = distinct_ranks(ordered, np.arange(1, quantiles) * len(ordered) // quantiles)
@@ -107,11 +107,11 @@ def quantile_boundaries(numbers: Array, quantiles: int) -> tuple[float, ...]:
 
 
 def distinct_ranks(ordered: Array, wanted: Array) -> Array:
-    """Ranks of ascending numbers [N], as many as `wanted`, at which different numbers begin.
+    """Ranks of ascending numbers [N] at which distinct numbers begin, as many as `wanted`.
 
-    Those of the numbers at the `wanted` ranks are among them, but for the smallest number, below
-    which nothing is. The others cut buckets in two, each time where a cut separates most pairs of
-    rows. Where there are too few different numbers the last rank is repeated.
+    They include those of the numbers at the `wanted` ranks, except for the smallest number, below
+    which there is nothing. The others split buckets, each where it separates the most pairs of
+    rows. If there are too few distinct numbers, the last rank is repeated.
     """
     starts = np.unique(np.searchsorted(ordered, ordered[wanted]))
     ranks: list[int] = [int(start) for start in starts if start > 0]
@@ -122,7 +122,7 @@ def distinct_ranks(ordered: Array, wanted: Array) -> Array:
 
 
 def _more_cuts(ordered: Array, ranks: list[int], count: int) -> list[int]:
-    """Up to `count` more ranks, each in the bucket where a cut separates most pairs of rows."""
+    """Up to `count` more ranks, each in the bucket where a cut separates the most pairs of rows."""
     ends = [0, *ranks, len(ordered)]
     waiting = [cut for low, high in pairwise(ends) if (cut := _cut(ordered, low, high))]
     heapq.heapify(waiting)
@@ -137,9 +137,9 @@ def _more_cuts(ordered: Array, ranks: list[int], count: int) -> list[int]:
 
 
 def _cut(ordered: Array, low: int, high: int) -> tuple[int, int, int, int] | None:
-    """The cut of a bucket of ranks that is nearest to its middle; None if all numbers are equal.
+    """The cut of a bucket of ranks closest to its middle; None if all numbers are equal.
 
-    It is (minus the pairs that it separates, low, rank, high).
+    It is (minus the number of pairs that it separates, low, rank, high).
     """
     if ordered[low] == ordered[high - 1]:
         return None
@@ -152,24 +152,24 @@ def _cut(ordered: Array, low: int, high: int) -> tuple[int, int, int, int] | Non
 def as_float64(numbers: Array) -> list[float]:
     """Numbers of a column as boundaries.
 
-    A float32 number becomes the shortest decimal that is this number in float32: 0.35, not
+    A float32 number becomes the shortest decimal that rounds to it in float32: 0.35, not
     0.3499999940395355. float64 numbers of the same column then have the same buckets.
     """
     return [float(str(number)) for number in numbers]
 
 
 class Reservoir:
-    """Up to `cap` of the finite numbers that were added, each with the same probability."""
+    """A uniform sample of up to `cap` of the finite numbers that were added."""
 
     def __init__(self, name: str, cap: int, seed: int) -> None:
-        """The draws depend on the seed and the feature's name alone."""
+        """The sample depends only on the seed and the feature's name."""
         self.cap, self.seen = cap, 0
-        self._kept = np.empty(0, np.float32)  # until a number is of another type
+        self._kept = np.empty(0, np.float32)  # until a number has another type
         self._parts: list[Array] = []
         self._random = np.random.default_rng([seed, zlib.crc32(name.encode())])
 
     def add(self, numbers: Array) -> None:
-        """Take numbers [N] in; numbers that are not finite are skipped."""
+        """Add numbers [N]; numbers that are not finite are skipped."""
         numbers = np.asarray(numbers).ravel()
         numbers = numbers if numbers.dtype == np.float32 else numbers.astype(np.float64)
         numbers = numbers[np.isfinite(numbers)]
@@ -182,17 +182,17 @@ class Reservoir:
             self._replace(later)
 
     def _replace(self, later: Array) -> None:
-        """Number i, from 0, takes the place of one of those kept with probability cap / (i + 1)."""
+        """Number i, from 0, replaces one of those kept with probability cap / (i + 1)."""
         kept = self._kept = self.numbers.astype(np.result_type(self.numbers, later), copy=False)
         counts = self.seen + 1 + np.arange(len(later))
         places = (self._random.random(len(later)) * counts).astype(np.int64)
         taken = places < self.cap
-        kept[places[taken]] = later[taken]  # of equal places the last one counts
+        kept[places[taken]] = later[taken]  # for equal places, the last one counts
         self.seen += len(later)
 
     @property
     def numbers(self) -> Array:
-        """What is kept, in no order."""
+        """The sample, in no particular order."""
         if self._parts:
             self._kept = np.concatenate([self._kept, *self._parts])
             self._parts = []

@@ -1,6 +1,6 @@
 """HS527 and HS528: sample weights.
 
-Thresholds are homespec's own.
+The thresholds are homespec's own.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from homespec.data.profiled import ProfiledData
 from homespec.diagnostics import Finding, Severity, rule
 
 FEW = 0.1
-"""Effective rows by rows that are fewer say that a few rows weigh most."""
+"""Ratio of effective rows to rows below which a few rows have most of the weight."""
 MIN_ROWS = 100
-"""Fewer rows are not reported."""
+"""Minimum number of rows for a report."""
 
 
 @rule("HS527", "unusable-weights")

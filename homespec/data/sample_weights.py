@@ -1,4 +1,4 @@
-"""Data: columns -> the weights of rows in the losses of tasks. No torch."""
+"""Data: reads the weights of rows in the losses of tasks. No torch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from homespec.data import DataError
 from homespec.data.columns import Array, naming, numbers
 
 LEAST, MOST = 1e-30, 1e30
-"""With others the sum of a batch's weights, or what gradients are divided by, leaves float32."""
+"""The range in which sums of a batch's weights, and divisors of gradients, fit in float32."""
 
 
 def sample_weights(who: str, column: str, batch: pa.Table) -> Array:
-    """Weights float32 [N] of a column. Raises DataError where one is not 0, nor in the range."""
+    """Weights float32 [N] of a column.
+
+    Raises DataError for a weight that is not 0 or in the range.
+    """
     with naming(who, column):
         weights = numbers(batch[column].combine_chunks(), pa.float64())
         usable = (weights == 0) | ((weights >= LEAST) & (weights <= MOST))

@@ -1,11 +1,11 @@
-"""Data: which rows make which batch of which rank, from seed and epoch alone. Needs numpy only.
+"""Data: assigns rows to the batches of ranks, from seed and epoch alone. Needs only numpy.
 
-The chunks of the files are put into a random order, and cut into windows of as many rows as the
-buffer holds; each window is shuffled exactly. The order does not depend on how rows are fetched,
-so it is the same from files and from memory, with workers and without, resumed or not.
+The chunks of the files are put in random order, and cut into windows of the size of the buffer;
+each window is fully shuffled. The order does not depend on how rows are fetched, so it is the same
+from files and from memory, with and without workers, resumed or not.
 
-Where rows have sessions, it is runs of rows that are shuffled. Batches have the size that they
-always have: the last session of one may be cut, and its rest begins the next.
+If rows have sessions, runs of rows are shuffled. Batches keep their size: the last session of a
+batch may be cut, and continues in the next batch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ IN_ORDER = 65_536
 
 
 class Window(NamedTuple):
-    """Places `low` to `high` of the sequence of chunks, and the batches that they make."""
+    """Positions `low` to `high` of the sequence of chunks, and their batches."""
 
     first: int
     """The number of the first batch."""
@@ -35,8 +35,10 @@ class Window(NamedTuple):
     low: int
     high: int
     picks: Array
-    """Places of the rows of its batches, one batch after the other; in evaluation there may be
-    fewer than the batches have room for."""
+    """Positions of the rows of its batches, one batch after the other.
+
+    In evaluation, the last batches may not be full.
+    """
 
 
 @dataclass(frozen=True)
@@ -52,24 +54,24 @@ class WindowSampler:
     rank: int = 0
     world: int = 1
     training: bool = True
-    """Only full batches, as many for each rank; else every row once, the last batch ragged."""
+    """Only full batches, the same number for each rank; else every row once, in order."""
     sessions: Sessions | None = field(default=None, compare=False)
-    """Rows to keep together, of the files in their order."""
+    """Rows to keep together, for the files in order."""
 
     @property
     def rows(self) -> int:
-        """The rows of all ranks."""
+        """Number of rows of all ranks."""
         return sum(self.chunk_rows)
 
     @property
     def batches(self) -> int:
-        """The batches of each rank."""
+        """Number of batches of each rank."""
         together = self.batch_size * self.world
         return self.rows // together if self.training else -(-self.rows // together)
 
     @property
     def left_out(self) -> int:
-        """The rows that this epoch leaves out; other ones each epoch where it is shuffled."""
+        """Number of rows that this epoch leaves out; with shuffling, other rows in each epoch."""
         return self.rows - self.batches * self.batch_size * self.world if self.training else 0
 
     @property
@@ -87,18 +89,18 @@ class WindowSampler:
 
     @cached_property
     def ends(self) -> Array:
-        """The places at which the chunks of the sequence end."""
+        """The positions at which the chunks of the sequence end."""
         return np.cumsum(np.array(self.chunk_rows, np.int64)[self.chunks])
 
     def rows_at(self, places: Array) -> Array:
-        """The numbers, in the order of the files, of the rows at places of the sequence."""
+        """The row numbers, in the order of the files, at positions of the sequence."""
         sizes = np.array(self.chunk_rows, np.int64)
         starts = np.cumsum(sizes) - sizes
         chunk = np.searchsorted(self.ends, places, side="right")
         return places + (starts[self.chunks] - (self.ends - sizes[self.chunks]))[chunk]
 
     def windows(self, start: int = 0) -> Iterator[Window]:
-        """The windows from the one with batch `start` on."""
+        """The windows, beginning with the one that contains batch `start`."""
         if self.shuffled and self.rows <= self.shuffle:
             yield self._whole()
             return
@@ -110,7 +112,7 @@ class WindowSampler:
                 yield self._window(number, first, end)
 
     def _whole(self) -> Window:
-        """The one window of data that the buffer holds: shuffled exactly, then dealt to ranks."""
+        """The only window, for data that fits in the buffer: shuffled, then dealt to ranks."""
         random = np.random.default_rng([self.seed, self.epoch, 1])
         places = self._permuted(np.arange(self.rows), random)
         mine = self.batches * self.batch_size
@@ -121,7 +123,7 @@ class WindowSampler:
         low, high = ((begin + batch) * self.batch_size for batch in (first, end))
         taken = high - low
         if self.training and begin + end == self.batches * self.world and self.shuffled:
-            high = self.rows  # what does not fill a batch is drawn from the last window
+            high = self.rows  # drop rows that do not fill a batch, from the last window
         low, high = min(low, self.rows), min(high, self.rows)
         places = np.arange(low, high)
         if self.shuffled:
@@ -130,7 +132,7 @@ class WindowSampler:
         return Window(first, end, low, high, places[:taken])
 
     def _permuted(self, places: Array, random: np.random.Generator) -> Array:
-        """Places next to each other in random order; those of one session stay together."""
+        """Consecutive positions in random order; those of one session stay together."""
         if self.sessions is None:
             return random.permutation(places)
         rows = self.rows_at(places)

@@ -1,7 +1,7 @@
-"""Data: how numbers are scaled, fitted to rows in bounded memory. No torch.
+"""Data: fits the scaling of numbers in bounded memory. No torch.
 
-Numbers are taken in blocks of a fixed size, whatever batches they come in, so that the result is
-the same to the last bit from memory, from files and in each process.
+Numbers are processed in blocks of a fixed size, whatever their batches, so that the result is
+bitwise the same from memory, from files and in each process.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from homespec.schema.models import Spec
 
 BLOCK = 65_536
-"""Numbers that are added up together."""
+"""Numbers in a block."""
 
 SMALLEST = 1e-100
-"""Squares of smaller differences are 0 in float64."""
+"""Squares of smaller differences underflow in float64."""
 
 Columns: TypeAlias = Mapping[str, Array]
 """Tensors by name -> numbers [N], NaN where missing."""
 
 
 class Moments:
-    """Count, range, mean and squared deviations of the finite numbers that were added, in float64.
+    """Count, range, mean and squared deviations in float64 of the finite numbers that were added.
 
-    Blocks are put together by the formula of Chan, Golub and LeVeque (1979), which loses no digits
-    where the mean is large beside the deviation, as with times.
+    Blocks are combined with the formula of Chan, Golub and LeVeque (1979), which is accurate even
+    if the mean is much larger than the deviation, as with times.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Moments:
         self._waiting: list[Array] = []
 
     def add(self, numbers: Array) -> None:
-        """Take numbers [N] in; numbers that are not finite are skipped."""
+        """Add numbers [N]; numbers that are not finite are skipped."""
         numbers = np.asarray(numbers, np.float64).ravel()
         numbers = numbers[np.isfinite(numbers)]
         if not len(numbers):
@@ -65,12 +65,12 @@ class Moments:
 
     @property
     def count(self) -> int:
-        """How many numbers were added."""
+        """Number of numbers that were added."""
         return self._count + sum(map(len, self._waiting))
 
     @property
     def mean_and_deviation(self) -> tuple[float, float]:
-        """The mean and the standard deviation of all numbers (divided by their count, not less)."""
+        """The mean and the standard deviation (with divisor N) of all numbers."""
         rest = np.concatenate([np.empty(0), *self._waiting])
         count, mean, squares = self._count, self._mean, self._squares
         if len(rest):
@@ -107,13 +107,15 @@ class ScalePreview:
     problem: str = ""
     """Why it cannot be scaled."""
     farthest: float = 0.0
-    """The number that is farthest from the mean, and by how many deviations. With `log`, both are
-    of logarithms."""
+    """The number farthest from the mean, and its distance in standard deviations.
+
+    With `log`, both are computed on logarithms.
+    """
     deviations: float = 0.0
 
 
 class ScaleFit:
-    """Takes in rows, and fits the scaling of each number of a spec that has one."""
+    """Fits the scaling of each number of a spec that has one."""
 
     def __init__(self, spec: Spec) -> None:
         self.asked = scaled_columns(spec)
@@ -121,12 +123,15 @@ class ScaleFit:
         self.moments = {name: Moments() for name in self.asked}
 
     def leave_out(self, names: Collection[str]) -> None:
-        """Ask for no scaling of these features."""
+        """Do not fit the scaling of these features."""
         for name in names:
             del self.asked[name], self.moments[name]
 
     def add(self, columns: Columns, unusable: Collection[str] = ()) -> None:
-        """Take in rows; what is `unusable` is dropped for good. DataError for a missing column."""
+        """Add rows; `unusable` features are dropped for good.
+
+        Raises DataError for a missing column.
+        """
         rows = 0
         for name in tuple(self.moments):
             if name in unusable:
@@ -143,14 +148,14 @@ class ScaleFit:
         self.rows += rows
 
     def scaling(self, name: str) -> tuple[float, float]:
-        """Offset and unit of a number. Raises DataError where there are none."""
+        """Offset and unit of a number. Raises DataError if it cannot be scaled."""
         asked, moments = self.asked[name], self.moments[name]
         if problem := why_not(asked, moments, self.rows):
             raise DataError(f"feature `{name}`: the column `{asked.column}` {problem}")
         return _offset_and_unit(asked, moments)
 
     def previews(self) -> dict[str, ScalePreview]:
-        """What training would do with each number, of whose column rows were added."""
+        """How training would scale each number whose column was added."""
         return {
             name: _preview(self.asked[name], moments, self.rows)
             for name, moments in self.moments.items()

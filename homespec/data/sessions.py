@@ -1,6 +1,6 @@
-"""Data: which rows next to each other are of one session, so that batches keep them together.
+"""Data: finds consecutive rows of the same session, so that batches keep them together.
 
-Rows are shuffled by runs: rows that follow each other in the files and have the same id.
+Rows are shuffled by runs, which are consecutive rows of the files with the same id.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from homespec.data.data_files import DataFiles
 from homespec.data.plan import Plan
 
 LOOK_AT = 2_000_000
-"""Rows by which it is judged whether sessions are scattered."""
+"""Number of rows that are checked for scattered sessions."""
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,27 @@ class Sessions:
     files: DataFiles
     column: str
     held: Array | None = None
-    """The ids of all rows in their order, where they are in memory."""
+    """The ids of all rows in order, if they are in memory."""
 
     @property
     def starts(self) -> Array:
-        """Whether a run begins with each row, bool [N]. Raises DataError for broken files."""
+        """Whether each row begins a run, bool [N]. Raises DataError for broken files."""
         return self._runs[0]
 
     @property
     def scattered(self) -> float:
-        """The share of sessions whose rows are in several runs, by the first rows of the files."""
+        """The share of sessions with several runs, among the first rows of the files."""
         return self._runs[1]
 
     @cached_property
     def _runs(self) -> tuple[Array, float]:
-        """Reads the column unless it is held."""
+        """Reads the column unless it is in memory."""
         ids = self.read() if self.held is None else self.held
         starts, some = run_starts(ids), slice(LOOK_AT)
         return starts, scattered(ids[some][starts[some]])
 
     def read(self) -> Array:
-        """The ids of all rows, int64 [N]. Raises DataError for what cannot be read."""
+        """The ids of all rows, int64 [N]. Raises DataError for data that cannot be read."""
         plan = Plan((), {}, frozenset(), sessions=self.column)
         schema = self.files.schema(plan.wanted, plan.exact)
         parts = [plan.read(table, self.files).sessions for table in slabs(self.files, schema)]
@@ -57,14 +57,14 @@ class Sessions:
 
 
 def run_starts(ids: Array) -> Array:
-    """Whether each row begins a run of equal ids, bool [N]; a row without an id is one alone."""
+    """Whether each row begins a run of equal ids, bool [N]; a row without an id is its own run."""
     starts = np.ones(len(ids), bool)
     starts[1:] = (ids[1:] != ids[:-1]) | (ids[1:] == MISSING)
     return starts
 
 
 def shuffled_runs(starts: Array, most: int, random: np.random.Generator) -> Array:
-    """An order of N rows in which runs are shuffled and the rows of one stay as they are.
+    """An order of N rows in which runs are shuffled and rows within a run keep their order.
 
     starts: bool [N], of which the first counts as true. A run of more than `most` rows is split.
     """
@@ -80,7 +80,7 @@ def shuffled_runs(starts: Array, most: int, random: np.random.Generator) -> Arra
 
 
 def _split(begins: Array, rows: int, most: int) -> Array:
-    """Where runs begin, of which none is longer than `most`."""
+    """The beginnings of runs, none of which is longer than `most`."""
     lengths = np.diff(begins, append=rows)
     parts = -(-lengths // most)
     first = np.cumsum(parts) - parts
@@ -89,13 +89,13 @@ def _split(begins: Array, rows: int, most: int) -> Array:
 
 
 def scattered(ids: Array) -> float:
-    """The share of sessions that have several runs, by the ids of all runs [R]."""
+    """The share of sessions with several runs, from the ids of all runs [R]."""
     _, runs = np.unique(ids[ids != MISSING], return_counts=True)
     return float((runs > 1).mean()) if len(runs) else 0.0
 
 
 def compared(sessions: Array, labels: Array, counts: Array) -> Array:
-    """Which rows have one of the other label in their session, bool [N].
+    """Which rows have a row with the other label in their session, bool [N].
 
     sessions: ids [N]; labels: [N]; counts: whether a row counts, bool [N], which one without a
     label does not.

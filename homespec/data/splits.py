@@ -1,4 +1,4 @@
-"""Data: the files to train on and those held out, by their names or by the folder of both."""
+"""Data: finds training and held-out files, by name or in a folder with both."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from homespec.data.paths import reachable
 def open_splits(
     data: Sequence[Path], valid: Sequence[Path] = ()
 ) -> tuple[DataFiles, DataFiles | None]:
-    """The rows to train on and those held out, or None.
+    """The training rows and the held-out rows, or None.
 
     One folder that holds `train` and perhaps `valid` (as .parquet, .csv, .csv.gz or folders) gives
-    both; `valid` given by name goes before, of such a folder its `valid`. Other files and folders
-    are taken as they are. Raises DataError.
+    both; an explicit `valid` takes precedence; if it is such a folder, its `valid` is used. Other
+    files and folders are used directly. Raises DataError.
     """
     with reachable():
         data, valid = _splits(data, valid)

@@ -1,4 +1,4 @@
-"""Data: ids -> their places in a vocabulary that a spec lists. No torch."""
+"""Data: maps ids to positions in a vocabulary that a spec lists. No torch."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from homespec.data.columns import Array
 
 UNKNOWN = 2**62
-"""Added to the remainder of an id that the vocabulary lacks, so that it is none of its places."""
+"""Added to the remainder of an unknown id, so that it is not a position of the vocabulary."""
 
 
 def places(ids: Array, texts: tuple[str, ...]) -> Array:
-    """Ids int64 [N] -> their places in the vocabulary, 0 to its size - 1; missing stays -1.
+    """Ids int64 [N] -> positions in the vocabulary, 0 to its size - 1; missing ids stay -1.
 
-    A cell is a text of the vocabulary if both have the same id, so 39, `39` and `39.0` are one.
-    Unknown ids are from 2**62 on, different ones where they differ in their lower 62 bits. Raises
-    DataError for a vocabulary in which two texts are one id, or one is not an id.
+    A cell matches a text of the vocabulary if both have the same id, so 39, `39` and `39.0` are
+    equal. Unknown ids become numbers from 2**62, which differ if the lower 62 bits differ. Raises
+    DataError for a vocabulary in which two texts have the same id, or a text has none.
     """
     known, order = _sorted_ids(texts)
     at = np.minimum(np.searchsorted(known, ids), len(known) - 1)
@@ -32,7 +32,7 @@ def places(ids: Array, texts: tuple[str, ...]) -> Array:
 
 @cache
 def _sorted_ids(texts: tuple[str, ...]) -> tuple[Array, Array]:
-    """The ids of a vocabulary in ascending order, and their places in it."""
+    """The ids of a vocabulary in ascending order, and their positions in it."""
     by_id: dict[int, str] = {}
     for text in texts:
         number = text_id(text)

@@ -1,4 +1,4 @@
-"""Data: how often ids are in the rows to train on, and which ones a vocabulary keeps. No torch."""
+"""Data: counts ids in the training rows, and chooses the ids of vocabularies. No torch."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from homespec.schema.models import Spec
 
 BATCH = 2**20
-"""Ids that wait before they are counted."""
+"""Maximum number of ids that are buffered before they are counted."""
 EXACT = 2**53
-"""Generated files find ids by their remainder by this: float64 holds it exactly."""
+"""Generated files find ids by their remainder modulo this, which float64 represents exactly."""
 
 
 class IdCounts:
-    """The distinct ids of what was added, and how often each is there: 16 bytes an id."""
+    """The distinct ids that were added, with their counts; takes 16 bytes for each id."""
 
     def __init__(self) -> None:
         self._ids, self._counts = np.empty(0, np.int64), np.empty(0, np.int64)
         self._waiting: list[Array] = []
 
     def add(self, ids: Array) -> None:
-        """Take in ids int64 of any shape; missing ones do not count."""
+        """Add ids int64 of any shape; missing ones do not count."""
         self._waiting.append(ids[ids != MISSING])
         if sum(map(len, self._waiting)) > max(BATCH, len(self._ids)):
             self._merge()
@@ -44,27 +44,27 @@ class IdCounts:
         self._ids, self._counts = ids, summed
 
     def all(self) -> tuple[Array, Array]:
-        """The ids [N] in ascending order, and how often each is there [N]."""
+        """The ids [N] in ascending order, and their counts [N]."""
         if self._waiting:
             self._merge()
         return self._ids, self._counts
 
 
 class Frequent(NamedTuple):
-    """The ids of a column that are frequent enough, the most frequent first, and their counts."""
+    """The sufficiently frequent ids of a column, the most frequent first, and their counts."""
 
     ids: Array
-    """int64 [N]; of equally frequent ones the smaller id is first."""
+    """int64 [N]; equally frequent ids are in ascending order."""
     counts: Array
     """int64 [N]."""
     values: int
-    """All values that were counted, of rare ids too."""
+    """Number of all counted values, including rare ids."""
     problem: str
     """Why there is no vocabulary; "" if there is one."""
 
 
 class WordFit:
-    """Takes in rows, and counts the ids of each tensor whose vocabulary is fitted."""
+    """Counts the ids of each tensor whose vocabulary is fitted."""
 
     def __init__(self, spec: Spec) -> None:
         self.asked: dict[str, WordColumn] = word_columns(spec)
@@ -72,7 +72,10 @@ class WordFit:
         self.counts = {name: IdCounts() for name in self.asked}
 
     def add(self, columns: Columns, unusable: Collection[str] = ()) -> None:
-        """Take in rows; what is `unusable` is dropped for good. DataError for a missing column."""
+        """Add rows; `unusable` tensors are dropped for good.
+
+        Raises DataError for a missing column.
+        """
         rows = 0
         for name in tuple(self.counts):
             if name in unusable:
@@ -87,7 +90,7 @@ class WordFit:
         self.rows += rows
 
     def frequent(self, name: str) -> Frequent:
-        """The ids of a tensor that are there `min_count` times or more.
+        """The ids of a tensor that occur at least `min_count` times.
 
         If two are equal modulo 2**53, the more frequent one is kept.
         """
@@ -102,7 +105,7 @@ class WordFit:
         return Frequent(kept[first], often[first], int(counts.sum()), problem)
 
     def previews(self) -> dict[str, Frequent]:
-        """What training would choose from, by tensor."""
+        """The ids that training would choose from, by tensor."""
         return {name: self.frequent(name) for name in self.counts}
 
 

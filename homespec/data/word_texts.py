@@ -1,4 +1,4 @@
-"""Data: the texts of the ids of fitted vocabularies, for those who read them. No torch."""
+"""Data: the texts of the ids of fitted vocabularies, for readers of their files. No torch."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def texts_of(
     spec: Spec, files: DataFiles, ids: Mapping[str, Collection[int]]
 ) -> dict[str, dict[int, str]]:
-    """By tensor, a text for each of these ids that the files write as text: {id: text}.
+    """The texts of these ids, if the files write them as text: tensor -> {id: text}.
 
-    The files are read until all are found, and a text that has no row is never kept.
+    The files are read until all texts are found. Texts without a row are not kept.
     """
     sought = {name: set(own) for name, own in ids.items()}
     found: dict[str, dict[int, str]] = {name: {} for name in ids}

@@ -92,8 +92,7 @@ def batch_projections(graph: Graph, single: bool = False) -> Graph:
 
 
 def batch_gates(graph: Graph, single: bool = False) -> Graph:
-    """Mixture gates with the same layer and shape become one batch, except those over one
-    expert."""
+    """Mixture gates with the same layer and shape become one batch, unless over one expert."""
 
     def shape(node: Gate) -> Hashable:
         return _gate_shape(graph, node) if node.choices > 1 else None

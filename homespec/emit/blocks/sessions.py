@@ -1,4 +1,4 @@
-"""The term of losses that compares the rows of a session (Sheng et al., KDD 2023)."""
+"""The loss term that compares rows of the same session (Sheng et al., KDD 2023)."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from homespec.emit.blocks.row_weights import weighted_means
 
 
 def session_losses(logits, labels, weights, sessions):
-    """How badly tasks [T] rank the rows of each session, times the weight that WITHIN gives to it.
+    """How badly tasks [T] rank the rows of each session, times the weight of this term in WITHIN.
 
     A row competes with the rows of its session that have the other label. The mean is over all
     rows, by weights [T, B]; those of weight 0 do not compete. sessions: ids [B], integers; a row of
@@ -32,14 +32,14 @@ def session_losses(logits, labels, weights, sessions):
 
 
 def check_sessions(sessions, rows):
-    """Raise ValueError for ids that are no integers [rows]."""
+    """Raise ValueError unless ids are integers [rows]."""
     check_shapes("session", {"ids": sessions}, {"ids": ()}, rows)
     if sessions.is_floating_point():
         raise ValueError(f"session ids must be integers, not {sessions.dtype}")
 
 
 def ranked(stacked):
-    """The rows [T, B] of tasks that WITHIN gives a weight."""
+    """The rows [T, B] of tasks with a weight in WITHIN."""
     parts = stacked.split([count for count, _ in WITHIN])
     return torch.cat([part for part, (_, weight) in zip(parts, WITHIN, strict=True) if weight])
 
