@@ -30,8 +30,8 @@ def missing_column(data: ProfiledData) -> Iterator[Finding]:
     """A column that the spec needs is not in the data.
 
     A feature reads the column of its name, or the one that `column` names; a task reads the columns
-    of its `label` and its `sample_weight`. Correct the name, or add the column when you prepare the
-    data.
+    of its `label`, its `sample_weight` and `within`. Correct the name, or add the column when you
+    prepare the data.
 
     Bad, where the files have `duration_ms`:
 
@@ -55,6 +55,8 @@ def missing_column(data: ProfiledData) -> Iterator[Finding]:
             wanted += [(column, data.at_task(name, "label")) for column in columns]
         for name, weight in part.weights.items():
             wanted.append((weight.column, data.at_task(name, "sample_weight")))
+        if part.sessions is not None:
+            wanted.append((part.sessions.column, data.at_task(data.tasks_within[0], "within")))
         for column, span in wanted:
             if column in part.missing:
                 close = part.missing[column]
@@ -104,6 +106,8 @@ def unusable_column(data: ProfiledData) -> Iterator[Finding]:
     for part in data.profiles:
         features = [(f.problem, data.at_column(f.tensor)) for f in part.features.values()]
         tasks = [(t.problem, data.at_task(name, "label")) for name, t in part.tasks.items()]
+        if part.sessions is not None:
+            tasks.append((part.sessions.problem, data.at_task(data.tasks_within[0], "within")))
         for problem, span in (*features, *tasks):
             if problem not in ("", "missing"):
                 yield Finding(

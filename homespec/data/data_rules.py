@@ -9,6 +9,7 @@ from homespec.data import (
     list_rules,
     number_rules,
     sample_weight_rules,
+    session_rules,
     weight_rules,
     word_rules,
 )
@@ -32,6 +33,8 @@ RULES = (
     label_value_rules.regression_scale,
     sample_weight_rules.unusable_weights,
     sample_weight_rules.few_heavy_rows,
+    session_rules.scattered_sessions,
+    session_rules.few_compared_rows,
     word_rules.empty_vocabulary,
     word_rules.full_vocabulary,
     id_rules.unknown_ids,

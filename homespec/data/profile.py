@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from homespec.data.fit_preview import FitPreview
     from homespec.data.list_profile import ListProfile
     from homespec.data.scale_fit import ScalePreview
+    from homespec.data.session_profile import SessionProfile
     from homespec.data.word_fit import Frequent
 
 
@@ -209,6 +210,8 @@ class Profile:
     """How training would scale numbers, by feature; only for training rows."""
     words: dict[str, Frequent] = field(default_factory=dict)
     """The frequent ids of fitted vocabularies, by tensor; only for training rows."""
+    sessions: SessionProfile | None = None
+    """Sessions in which tasks rank rows; only for training rows."""
     duplicates: int = 0
     """Number of rows that repeat an earlier one in all single values that the spec reads."""
 

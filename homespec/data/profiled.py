@@ -29,6 +29,11 @@ class ProfiledData:
         """The profiles of both splits, or of the only one."""
         return (self.train,) if self.valid is None else (self.train, self.valid)
 
+    @property
+    def tasks_within(self) -> list[str]:
+        """The tasks that rank rows within sessions."""
+        return [name for name, task in self.spec.tasks.items() if task.within]
+
     def features(self) -> Iterator[tuple[Profile, FeatureProfile]]:
         """Each readable column of a feature, with its split."""
         for part in self.profiles:

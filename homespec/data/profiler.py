@@ -19,11 +19,12 @@ from homespec.data.fit_preview import previews
 from homespec.data.label_values import not_binary, raw_labels
 from homespec.data.list_profile import ListProfile
 from homespec.data.lists import Lists, read_lists
-from homespec.data.plan import Plan
+from homespec.data.plan import SESSIONS, Plan, ids_of
 from homespec.data.profile import FeatureProfile, Profile, TaskProfile, WeightProfile
 from homespec.data.quantile_fit import QuantileFit, fit_plan
 from homespec.data.sample_weights import sample_weights
 from homespec.data.scale_fit import ScaleFit
+from homespec.data.session_profile import SessionProfile
 from homespec.data.word_fit import WordFit
 from homespec.schema.input_tensors import InputTensor
 
@@ -62,12 +63,16 @@ class _Profiler:
 
     def __init__(self, spec: Spec, files: DataFiles, train: Profile | None) -> None:
         self.spec, self.files, self.train, self.plan = spec, files, train, Plan.of(spec)
+        if train is not None:
+            self.plan = replace(self.plan, sessions=None)
         self.profile = Profile(
             str(files), files.rows, files.missing(self.plan.wanted),
             {tensor.name: FeatureProfile(tensor) for tensor in self.plan.tensors},
             {t: TaskProfile(str(label), label.columns) for t, label in self.plan.labels.items()},
             {task: WeightProfile(column) for task, column in self.plan.weights.items()},
         )  # fmt: skip
+        if self.plan.sessions is not None:
+            self.profile.sessions = SessionProfile(self.plan.sessions)
         self.schema = self._readable()
         self.hashes = RowHashes()
         self.to_fit = fit_plan(spec)
@@ -90,6 +95,8 @@ class _Profiler:
             self.profile.tasks[task].problem = wrong[0] if wrong else ""
         for weight in self.profile.weights.values():
             weight.problem = problems.get(weight.column, "")
+        if self.profile.sessions is not None:
+            self.profile.sessions.problem = problems.get(self.profile.sessions.column, "")
         return pa.schema(list(types.items()))
 
     def add(self, table: pa.Table) -> None:
@@ -147,6 +154,8 @@ class _Profiler:
                 self.hashes.add(values)
                 labels[name] = values
         weights = {name: self._weights(name, table) for name in self.profile.weights}
+        if self.profile.sessions is not None:
+            self._add_sessions(self.profile.sessions, table, labels, weights)
         for name, values in labels.items():
             self.profile.tasks[name].add(values, self._space(name, labels), weights.get(name))
             for parent in self._parents(name):
@@ -163,6 +172,26 @@ class _Profiler:
         if weights is not None:
             own.add(weights)
         return weights
+
+    def _add_sessions(
+        self,
+        sessions: SessionProfile,
+        table: pa.Table,
+        labels: dict[str, Array],
+        weights: dict[str, Array | None],
+    ) -> None:
+        """Take note of sessions, and of the rows that tasks compare in them."""
+        ids = self._try(sessions, partial(ids_of, SESSIONS, sessions.column), table)
+        if ids is None:
+            return
+        own = {t: values for t, values in labels.items() if self.spec.tasks[t].within}
+        counts = {}
+        for name in own:
+            task, weight = self.spec.tasks[name], weights.get(name)
+            counts[name] = np.ones(len(ids), bool) if weight is None else weight > 0
+            if not task.outside_weight:
+                counts[name] &= self._space(name, labels)
+        sessions.add(ids, own, counts)
 
     def _space(self, name: str, labels: dict[str, Array]) -> Array:
         """The rows in a task's sample space, by the labels of the tasks in its `where`."""
@@ -191,7 +220,7 @@ class _Profiler:
 
     def _try(
         self,
-        column: FeatureProfile | TaskProfile | WeightProfile,
+        column: FeatureProfile | TaskProfile | WeightProfile | SessionProfile,
         read: Callable[[pa.Table], T],
         table: pa.Table,
     ) -> T | None:

@@ -85,7 +85,8 @@ def _split(begins: Array, rows: int, most: int) -> Array:
     parts = -(-lengths // most)
     first = np.cumsum(parts) - parts
     number = np.arange(parts.sum()) - np.repeat(first, parts)
-    return np.repeat(begins, parts) + most * number
+    split: Array = np.repeat(begins, parts) + most * number
+    return split
 
 
 def scattered(ids: Array) -> float:

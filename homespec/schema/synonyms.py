@@ -188,6 +188,7 @@ KEYS: dict[str, dict[str, str]] = {
         "sample_weight": "sampleweights sampleweightname sampleweightfields sampleweightfieldname "
         "sampleweightcolumn weightcolumn weightcol weightname rowweight rowweights weights "
         "instanceweight exampleweight",
+        "within": "jrcloss jrc sessionname session sessionid pairwiseloss listwiseloss rankingloss",
         "outside_weight": "outtaskspaceweight outofspaceweight outspaceweight",
         "where": "taskspaceindicatorlabel taskspaceindicatorname samplespace mask condition",
         "label": "labelname labelcolumn labelfield target column labels labelcol",

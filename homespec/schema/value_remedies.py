@@ -323,6 +323,8 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
         of(int, float),
         "name a column of the data; `weight: $value` is the weight of the task's loss in the sum",
     ),
+    ("tasks.*.within", text, "write {column: $value}, the column of sessions"),
+    ("tasks.*.within", of(int, float), "write {column: session_id, weight: $value}"),
     ("tasks.*.rate", text, _rate),
     ("tasks.*.product", text, _product),
     (TOWERS, whole, "write {hidden: [$value]}"),

@@ -501,3 +501,44 @@ def test_positives_outside_of_a_space_that_counts_are_not_lost(tmp_path: Path) -
     for more, expected in (("", ["HS505"]), (", outside_weight: 0.1", [])):
         tasks = f"{{y: {{}}, buy: {{where: y{more}}}}}"
         assert codes(found(tmp_path, "f: {dense: 1}", tasks, **columns)) == expected
+
+
+# ---------------------------------------------------------------- sessions
+
+
+def ranked(tmp_path: Path, requests: Any, tasks: str = "", **columns: Any) -> list[Diagnostic]:
+    tasks = tasks or "{y: {within: {column: request}}}"
+    columns = {"f": RANDOM.random(ROWS), "request": requests} | columns
+    return found(tmp_path, "f: {dense: 1}", tasks, **columns)
+
+
+def test_sessions_next_to_each_other_are_fine(tmp_path: Path) -> None:
+    assert codes(ranked(tmp_path, np.arange(ROWS) // 10)) == []
+
+
+def test_scattered_sessions_are_reported(tmp_path: Path) -> None:
+    (one,) = ranked(tmp_path, np.arange(ROWS) % 100)
+    assert one.rule.code == "HS530"
+    assert "the rows of 100% of the sessions are not next to each other" in one.message
+    assert one.help == "sort the rows by `request` when you prepare the data"
+
+
+def test_sessions_without_rows_to_compare_are_reported(tmp_path: Path) -> None:
+    """Of one row each, or with a label that all rows of a session share."""
+    (one,) = ranked(tmp_path, [f"r{row}" for row in range(ROWS)])
+    assert one.rule.code == "HS531"
+    assert "0 of 1,000 (0.00%) rows of `y` have one with the other label" in one.message
+
+
+def test_rows_of_weight_0_and_outside_of_a_space_are_not_compared(tmp_path: Path) -> None:
+    """Only positives count here, so that there is none of the other label."""
+    for extra, columns in (("sample_weight: w", {"w": Y}), ("where: z", {"z": Y})):
+        tasks = f"{{z: {{}}, y: {{within: {{column: request}}, {extra}}}}}"
+        own = ranked(tmp_path, np.arange(ROWS) // 10, tasks, **{"z": 1 - Y, **columns})
+        assert "HS531" in codes(own), extra
+
+
+def test_a_column_of_sessions_that_is_not_there(tmp_path: Path) -> None:
+    (one,) = ranked(tmp_path, np.arange(ROWS) // 10, "{y: {within: {column: reqest}}}")
+    assert one.rule.code == "HS501"
+    assert one.help == "did you mean `request`?"
