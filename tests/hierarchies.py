@@ -41,6 +41,7 @@ from input_specs import (
     random_scaling,
     random_vocabulary,
 )
+from placed_specs import add_places
 from reference_plan import SHARED, FamilyPlan, GivenPlan, Plan, Tree, plans
 from regularised_specs import regularise
 from torch import Tensor
@@ -80,6 +81,7 @@ def draw(rng: random.Random) -> Spec:
     if maybe(rng, 0.2):
         add_sequences(rng, spec)
     fit_vocabularies(rng, spec)
+    add_places(rng, spec)
     add_init(rng, spec)
     return spec
 

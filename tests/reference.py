@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from reference_lists import Pooled
-from reference_plan import SHARED, TOWERS, Plan, Tree, plans
+from reference_plan import SHARED, TOWERS, Plan, Tree, places, plans
 from reference_sequences import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
@@ -241,12 +241,14 @@ class Layer(nn.Module):
     """One layer, {node: states, each [B, n]} -> {node: states, each [B, D]} (sections 3 to 5, 7).
 
     A node has one state, or one for each expert that reads its own (ML-MMoE). `widths` are those of
-    a node's states put together, `counts` how many there are, `v` the width of the features.
+    a node's states put together, `counts` how many there are, `v` the features that nodes read.
     """
 
-    def __init__(self, plan: Plan, widths: dict[str, int], counts: dict[str, int], v: int) -> None:
+    def __init__(
+        self, plan: Plan, widths: dict[str, int], counts: dict[str, int], v: dict[str, Columns]
+    ) -> None:
         super().__init__()
-        self.plan = plan
+        self.plan, self.v = plan, v
         self.mixture, self.feature, self.self_gate = map(plan.gate, ("mixture", "feature", "self"))
         self.parts: dict[str, nn.Module] = {}  # by logical name
         self.counts = {node: plan.several.get(node, 1) for node in plan.outputs}
@@ -259,13 +261,28 @@ class Layer(nn.Module):
             self.widths[node] = visible[0]["width"] * self.counts[node]
             experts = sum(options["count"] for options in visible)
             if experts > 1:  # a choice of one needs no gate
-                n = sum(widths[m] for m in plan.gate_states(node)) or v
+                n = sum(widths[m] for m in plan.gate_states(node))
+                if self.by_features(node):
+                    n = len(columns_in(self.features_of(node)))
                 for place in self.places(node):
                     mixer = gate(n, self.mixture, experts)
                     if self.mixture["input"] == "none":
                         mixer = Static("bias", experts, 0.0)
                     self.parts[self.name("gates", place)] = mixer
         self.registered = nn.ModuleList(self.parts.values())
+
+    def by_features(self, node: str) -> bool:
+        """Whether the gate of a node reads features as they are: in the first layer, or v."""
+        first = self.plan.index == 0 and not self.mixture["gated"]
+        return first or not self.plan.gate_states(node)
+
+    def features_of(self, node: str) -> Columns:
+        """The features that the gate of a node reads: of its path, or of the nearest v."""
+        near = [m for m in reversed(self.plan.tree.path(node)) if m in self.v]
+        read: Columns = {}
+        for m in near if self.mixture["input"] == "path" else near[:1]:
+            read = {**read, **{key: at for key, at in self.v[m].items() if key not in read}}
+        return read
 
     def name(self, kind: str, node: str) -> str:
         return f"{kind}.{self.plan.name}.{node}"
@@ -352,11 +369,13 @@ class Layer(nn.Module):
         v: Tensor,
     ) -> Tensor:
         """What the gate of a node reads: its states, or their feature-gated copies, or v."""
+        if self.by_features(node):
+            return v[:, columns_in(self.features_of(node))]
         taken: list[Tensor] = []
         for m in self.plan.gate_states(node):
             reader = self.plan.gated_by(node, m) if self.mixture["gated"] else None
             taken += states[m] if reader is None else gated[reader]
-        return torch.cat(taken, 1) if taken else v
+        return torch.cat(taken, 1)
 
     def weights(self, place: str, x: Tensor, experts: int) -> Tensor:
         """G [B, experts]: softmax of a Linear (section 3), 1 where there is no choice."""
@@ -444,6 +463,44 @@ class Feature(nn.Module):
 # ---------------------------------------------------------------- the model
 
 
+class SideBySide(nn.Module):
+    """Several tables of one feature: the same values looked up in each."""
+
+    def __init__(self, parts: list[Any]) -> None:
+        super().__init__()
+        self.each = parts  # the model has their weights
+        self.width = sum(part.width for part in parts)
+
+    def forward(self, values: Any) -> Tensor:
+        return torch.cat([part(values) for part in self.each], 1)
+
+
+Columns = dict[tuple[str, str], list[int]]
+"""The columns of each feature, by its name and place, among the look-ups of all features."""
+
+
+def read_columns(
+    tree: Tree, at: dict[str, list[str]], widths: dict[str, int]
+) -> dict[str, Columns]:
+    """What each node with a v of its own reads: every feature from the nearest place above it."""
+    where: Columns = {}
+    end = 0
+    for name, found in at.items():
+        for place in found:
+            start, end = end, end + widths[name] // len(found)
+            where[name, place] = list(range(start, end))
+    nodes = [n for n in tree.nodes if n == SHARED or any(n in found for found in at.values())]
+    read: dict[str, Columns] = {}
+    for node in nodes:
+        near = {n: [m for m in tree.path(node) if m in found] for n, found in at.items()}
+        read[node] = {(n, found[-1]): where[n, found[-1]] for n, found in near.items() if found}
+    return read
+
+
+def columns_in(columns: Columns) -> list[int]:
+    return [column for found in columns.values() for column in found]
+
+
 class Reference(nn.Module):
     """The model for the plain dict of a spec: features -> logits by task."""
 
@@ -455,6 +512,13 @@ class Reference(nn.Module):
         owners = {
             name: Feature(f) for name, f in given.items() if not {"sequence", "table"} & f.keys()
         }
+        tree = Tree(spec)
+        at = {name: places(f, tree) for name, f in given.items()}
+        self.tables = {  # by place, of features with several tables
+            name: {place: Feature(given[name]) for place in found}
+            for name, found in at.items()
+            if len(found) > 1
+        }
         fields = {
             name: owners[f.get("table", name)] for name, f in given.items() if "sequence" not in f
         }
@@ -464,22 +528,30 @@ class Reference(nn.Module):
         }
         lists = {name: f["list"] for name, f in given.items() if "list" in f}
         self.features |= {n: Pooled(n, options, fields[n]) for n, options in lists.items()}
-        v = sum(feature.width for feature in self.features.values())
-        widths, counts = {SHARED: v}, {SHARED: 1}
+        self.features |= {
+            n: SideBySide(
+                [Pooled(n, lists[n], table) if n in lists else table for table in tables.values()]
+            )
+            for n, tables in self.tables.items()
+        }
+        self.columns = read_columns(tree, at, {n: f.width for n, f in self.features.items()})
+        widths = {n: sum(map(len, found.values())) for n, found in self.columns.items()}
+        counts = dict.fromkeys(widths, 1)
         self.layers: list[Layer] = []
         for plan in plans(spec):
-            self.layers.append(Layer(plan, widths, counts, v))
+            self.layers.append(Layer(plan, widths, counts, self.columns))
             widths, counts = self.layers[-1].widths, self.layers[-1].counts
-        tree = Tree(spec)
         self.read = {task: tree.nearest(task, list(widths)) for task in self.tasks}
         self.towers = {task: self.tower(task, widths[self.read[task]]) for task in self.tasks}
         self.parts: dict[str, nn.Module] = {}  # by logical name
         own = {
             name: owners.get(name) or part
             for name, part in self.features.items()
-            if "table" not in given[name]
+            if "table" not in given[name] and name not in self.tables
         }
         self.parts |= {f"features.{name}": part for name, part in own.items()}
+        for name, tables in self.tables.items():
+            self.parts |= {f"features.{name}.{place}": part for place, part in tables.items()}
         for layer in self.layers:
             self.parts |= layer.parts
         self.parts |= {f"towers.{task}": part for task, part in self.towers.items()}
@@ -514,12 +586,13 @@ class Reference(nn.Module):
             name: features[name] if isinstance(part, Feature) else features
             for name, part in self.features.items()
         }
+        raw |= {n: features[n] for n in self.tables if "list" not in self.spec["features"][n]}
         parts = {name: part(raw[name]) for name, part in self.features.items()}
         return torch.cat([self.of_features[name](part) for name, part in parts.items()], 1)
 
     def trunk(self, v: Tensor) -> dict[str, Tensor]:
-        """v [B, V] -> logits [B] by task."""
-        states = {SHARED: [v]}
+        """v [B, V], the look-ups of all features -> logits [B] by task."""
+        states = {n: [v[:, columns_in(found)]] for n, found in self.columns.items()}
         for layer in self.layers:
             states = layer(states, v)
         return {t: tower(states[self.read[t]][0])[:, 0] for t, tower in self.towers.items()}

@@ -158,6 +158,8 @@ class Plan:
         taken = self.gate("mixture")["input"]
         if taken == "none" or (taken == "v" and self.index > 0):
             return []
+        if taken == "v":
+            return [self.source(node)]
         if taken == "path":
             return [m for m in reversed(self.tree.path(node)) if m in self.inputs]
         return [self.source(node)]
@@ -244,13 +246,28 @@ class GivenPlan(Plan):
         return [self.spec.get("gates", {}), self.given.get("gates", {})]
 
 
+def places(feature: dict[str, Any], tree: Tree) -> list[str]:
+    """The nodes that a feature belongs to, in the order of the tree."""
+    at = feature.get("at", SHARED)
+    named = [at] if isinstance(at, str) else at
+    words = {"tasks": tree.leaves, "groups": [n for n in tree.inner if n != SHARED]}
+    every = [node for word in named for node in words.get(word, ())]
+    return [node for node in tree.nodes if node in named or node in every]
+
+
+def reading_nodes(spec: dict[str, Any], tree: Tree) -> list[str]:
+    """The root, and the nodes at which there are features: those with a v of their own."""
+    at = [node for feature in spec["features"].values() for node in places(feature, tree)]
+    return [node for node in tree.nodes if node == SHARED or node in at]
+
+
 def plans(spec: dict[str, Any]) -> list[Plan]:
     """The layers in order."""
     tree = Tree(spec)
     given = spec.get("layers", STACKED.get(spec.get("family", "home"), 1) or tree.nesting + 1)
     layers: list[Plan] = []
     for index in range(given if isinstance(given, int) else len(given)):
-        inputs = layers[-1].outputs if layers else [SHARED]
+        inputs = layers[-1].outputs if layers else reading_nodes(spec, tree)
         if isinstance(given, int):
             layers.append(FamilyPlan(spec, tree, index, inputs, given))
         else:

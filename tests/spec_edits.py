@@ -201,6 +201,15 @@ def change_gates(rng: random.Random, edit: Edit) -> None:
     gates[key] = value
 
 
+def move_feature(rng: random.Random, edit: Edit) -> None:
+    """To another node of the task tree, or back to the root; perhaps with several tables."""
+    feature = rng.choice(list(edit.spec["features"].values()))
+    feature.pop("at", None)
+    node = rng.choice([*edit.spec["groups"], *edit.spec["tasks"]])
+    at = rng.choice([None, node, ["shared", node], "tasks"])
+    feature.update({"at": at} if at else {})
+
+
 def change_family(rng: random.Random, edit: Edit) -> None:
     if not isinstance(edit.spec.get("layers"), list):
         edit.spec["family"] = rng.choice(["home", "ple", "cgc", "mmoe", "moe"])
@@ -210,4 +219,5 @@ EDITS: list[Callable[[random.Random, Edit], None]] = [
     add_task, remove_task, rename_task, move_task, reorder_tasks, split_group, nest_group,
     add_feature, remove_feature, rename_feature, reorder_features, change_feature, change_count,
     change_count, change_style, change_gates, change_family, change_towers,
+    move_feature,
 ]  # fmt: skip

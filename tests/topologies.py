@@ -31,6 +31,7 @@ from hierarchies import (
 )
 from hypothesis import strategies as st
 from input_specs import add_inputs, fit_vocabularies
+from placed_specs import add_places
 from reference_plan import SHARED, STACKED, Plan, Tree, plans
 
 FAMILIES = ["ple", "mmoe", "cgc", "ml_mmoe", "moe", "shared_bottom", "home"]
@@ -97,6 +98,7 @@ def draw_family(rng: random.Random) -> Spec:
     if maybe(rng, 0.2):
         add_sequences(rng, spec, most=1)
     fit_vocabularies(rng, spec)
+    add_places(rng, spec)
     add_init(rng, spec)
     return spec
 
@@ -168,6 +170,7 @@ def draw_topology(rng: random.Random, mend: bool = True) -> Spec:
     if maybe(rng, 0.2):
         add_sequences(rng, spec, most=1)
     fit_vocabularies(rng, spec)
+    add_places(rng, spec)
     add_init(rng, spec)
     return spec
 

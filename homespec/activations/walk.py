@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from homespec.graph import Graph
+from homespec.graph.inputs import columns_read, readings_of
 from homespec.graph.nodes import (
     INPUT,
     ExpertSet,
@@ -92,7 +93,7 @@ class Trunk:
         return self.code.TASKS
 
     def inputs(self, features: Mapping[str, Tensor]) -> Tensor:
-        """v [B, V] from features by name."""
+        """The embeddings [B, V] of features by name, which are v without `at` in the spec."""
         model: Any = self.model
         weight = next(p for p in model.trunk.parameters() if p.is_floating_point())
         v: Tensor = model.features(features).to(weight.dtype)
@@ -106,7 +107,7 @@ class Trunk:
         watch: Watch | None = None,
     ) -> Values:
         """The values of all nodes. With `base`, only those that `edit` changes are computed."""
-        values: Values = {INPUT: x} if base is None else dict(base)
+        values: Values = self._readings(x) if base is None else dict(base)
         changed: set[str] = set()
         for node in self.graph:
             compute = COMPUTE.get(type(node))
@@ -123,6 +124,16 @@ class Trunk:
             values[node.name] = value
             changed.add(node.name)
         return values
+
+    def _readings(self, x: Tensor) -> Values:
+        """What nodes of the task tree read of the features x [B, V], which is all of them."""
+        readings = readings_of(self.graph)
+        if len(readings) == 1:
+            return {INPUT: x}
+        return {
+            node.name: torch.cat([x[:, a : a + n] for a, n in columns_read(self.graph, node)], -1)
+            for node in readings
+        }
 
     def logits(self, values: Values) -> Tensor:
         """Logits [T, B] from the values of nodes."""

@@ -16,6 +16,7 @@ from homespec.lower import Lowered
 from homespec.resolve.families import family_of
 from homespec.resolve.layers import Layer, Path, SetPlan
 from homespec.schema.embedded import OWNERS
+from homespec.schema.identifiers import ROOT
 from homespec.schema.input_tensors import event_column
 from homespec.schema.models import Encoder, Feature, Sequence, Spec, Style, Task, overlay
 from homespec.schema.models import Tower as TowerConfig
@@ -68,9 +69,10 @@ def _expect(lowered: Lowered) -> Iterator[Entry]:
 
 def _feature(lowered: Lowered, name: str, feature: Feature) -> Section:
     kind = feature.kind
+    at = _at(lowered, name, feature)
     if kind == "sequence":
         dropout = _dropout_of(lowered, name)
-        return Section(name, [_sequence(lowered, name, feature.sequence), *dropout])
+        return Section(name, [_sequence(lowered, name, feature.sequence), *at, *dropout])
     value = getattr(feature, kind)
     values: dict[str, Any] = {kind: value}
     if kind == "id" or feature.quantiles:
@@ -88,7 +90,14 @@ def _feature(lowered: Lowered, name: str, feature: Feature) -> Section:
     values |= {"frozen": True} if feature.frozen else {}
     values["column"] = feature.column
     lines = _lines(lowered, values, [("features", name)])
-    return Section(name, [*lines, *_dropout_of(lowered, name)])
+    return Section(name, [*lines, *at, *_dropout_of(lowered, name)])
+
+
+def _at(lowered: Lowered, name: str, feature: Feature) -> list[Line]:
+    """The nodes that a feature belongs to, unless it is the root alone."""
+    if feature.places == (ROOT,):
+        return []
+    return [Line("at", feature.at, _place(lowered.document, ("features", name, "at")))]
 
 
 def _dropout_of(lowered: Lowered, name: str) -> list[Line]:

@@ -22,6 +22,7 @@ from homespec.graph.nodes import (
     Placed,
     Port,
     Product,
+    Reading,
     SelfGate,
     Tower,
 )
@@ -29,6 +30,7 @@ from homespec.graph.sequences import Sequence
 from homespec.lower import Lowered
 from homespec.resolve.families import title_of
 from homespec.resolve.tree import Role, TreeNode
+from homespec.schema.identifiers import ROOT
 
 PARTS: dict[str, type[Node]] = {
     "embeddings": Feature,
@@ -179,7 +181,14 @@ def _members(node: TreeNode) -> dict[str, Any]:
 
 def _feature(node: Feature) -> FeatureRow:
     rows = 0 if node.table else node.rows
-    return FeatureRow(node.short, node.column, _kind(node), rows, node.width, cost_of([node]))
+    cost = cost_of([node])
+    return FeatureRow(_placed(node), node.column, _kind(node), rows, node.width, cost)
+
+
+def _placed(node: Feature | Sequence) -> str:
+    """The name of a feature, and its place unless that is the root."""
+    is_root = node.place == ROOT and not (isinstance(node, Feature) and node.one_of_several)
+    return node.short if is_root else f"{node.short} at {node.place}"
 
 
 def _kind(node: Feature) -> str:
@@ -210,7 +219,7 @@ def _sequence(node: Sequence) -> FeatureRow:
     """A sequence. Its tables are those of its fields, and its cost is that of its encoder."""
     kind = f"{type(node.encoder).__name__.lower()} of {node.max_len} events"
     columns = ", ".join(field.name for field in node.fields)
-    return FeatureRow(node.short, columns, kind, 0, node.width, cost_of([node]))
+    return FeatureRow(_placed(node), columns, kind, 0, node.width, cost_of([node]))
 
 
 def _layer(graph: Graph, layer: str) -> LayerSummary:
@@ -271,6 +280,9 @@ def _value(graph: Graph, port: Port) -> str:
     maker = graph[port.node]
     if not isinstance(maker, Placed):
         return "v"
+    if isinstance(maker, Reading):
+        node, _, path = maker.place.partition(".")
+        return f"v of {node}{' and above' if path else ''}"
     return f"{maker.place} (gated)" if isinstance(maker, FeatureGate) else maker.place
 
 

@@ -26,6 +26,7 @@ from homespec.graph.nodes import (
     Mix,
     Node,
     Port,
+    Reading,
     SelfGate,
     Tower,
 )
@@ -118,10 +119,11 @@ class Labels(Sizes):
         """The parts of a value, in order."""
         node = self.graph[port.node]
         match node:
-            case Input():
+            case Input() | Reading():
                 return tuple(part for read in node.reads for part in self.value(read))
             case Feature():
-                return (Part(("feature", self.renames.feature(node.short)), node.width),)
+                _, *label = self.renames.key(node)
+                return (Part(("feature", *label), node.width),)
             case Sequence():
                 return self._sequence(node)
             case FeatureGate():

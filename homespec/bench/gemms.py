@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from homespec.analysis.sequence_costs import products_of
 from homespec.graph import Graph, nodes
+from homespec.graph.inputs import readings_of
 from homespec.graph.sequences import Sequence
 
 
@@ -46,7 +47,7 @@ class Gemm:
 def gemms_of(graph: Graph) -> list[Gemm]:
     """All products of a graph without batches, in order; the wide ones are last."""
     embedded = any(node.rows or node.projected or node.learned for node in graph.of(nodes.Feature))
-    untrained = set() if embedded else {nodes.Port(nodes.INPUT)}
+    untrained = set() if embedded else {nodes.Port(node.name) for node in readings_of(graph)}
     gemms: list[Gemm] = []
     wide: dict[nodes.Port, Gemm] = {}
     for node in graph:

@@ -20,7 +20,9 @@ from homespec.checks import (
     group_rules,
     label_rules,
     layer_rules,
+    place_rules,
     promise_rules,
+    reading_rules,
     rename_rules,
     size_rules,
     table_file_rules,
@@ -73,7 +75,7 @@ def _check_labels(resolved: Resolved) -> list[Diagnostic]:
 def _check_features(resolved: Resolved) -> list[Diagnostic]:
     """Shared tables, then the sequences that look up in them."""
     return [
-        *_in_rounds(resolved, _rules(table_rules), _rules(event_rules)),
+        *_in_rounds(resolved, _rules(table_rules), _rules(event_rules), _rules(place_rules)),
         *_in_rounds(resolved, _rules(table_file_rules)),
     ]
 
@@ -88,6 +90,7 @@ def check_graph(lowered: Lowered) -> list[Diagnostic]:
             *_rules(size_rules),
             *_rules(graph_rules, widths),
             *_rules(tower_rules),
+            *_rules(reading_rules),
             *_rules(promise_rules, promise_rules.unknown_promise),
         ],
         [*_rules(expert_rules), *_rules(design_rules), *_rules(gate_rules)],

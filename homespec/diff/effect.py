@@ -8,7 +8,7 @@ neutral: columns of 0 for new inputs, closed gates for new experts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -25,6 +25,7 @@ from homespec.graph.nodes import (
     Node,
     Port,
     Product,
+    Reading,
     SelfGate,
     Tower,
 )
@@ -116,6 +117,10 @@ class Effects:
         return {node.task: self.by_node[node.name] for node in heads}
 
     def _effect(self, node: Node) -> Effect:
+        if isinstance(node, Input | Reading):  # which features are read is a matter of weights
+            known = [p for p in node.reads if self._new_key(p) in self._before]
+            effects: Iterable[Effect] = (self.by_node[port.node] for port in known)
+            return max(effects, key=lambda effect: effect.change, default=SAME)
         key = NEW_NAMES.key(node)
         old = self._before.get(key)
         if old is None:
@@ -184,7 +189,7 @@ class Effects:
             if key in read:
                 read.remove(key)
                 yield self.by_node[through.node]
-        if read and not isinstance(node, Mix | Input):
+        if read and not isinstance(node, Mix):
             yield Effect(Change.CHANGED, node, "reads other values")
         if isinstance(node, Product) and len(node.reads) != len(old.reads):
             yield Effect(Change.CHANGED, node, "has other factors")
@@ -193,10 +198,10 @@ class Effects:
         return isinstance(self._new[port.node], FeatureGate)
 
     def _old_key(self, port: Port) -> Key:
-        return self._renames.key(self._old[port.node])
+        return self._renames.value(self._old[port.node])
 
     def _new_key(self, port: Port) -> Key:
-        return NEW_NAMES.key(self._new[port.node])
+        return NEW_NAMES.value(self._new[port.node])
 
 
 def _is_idle(field: str, old: Node, node: Node) -> bool:

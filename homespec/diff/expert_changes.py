@@ -253,8 +253,8 @@ def _stayed(pair: Pair, kind: type[Node]) -> Iterator[Match]:
 
 
 def _reads(pair: Pair, match: Match) -> tuple[set[Key], set[Key]]:
-    was = {pair.renames.key(pair.old.graph[port.node]) for port in match.old.reads}
-    now = {Renames().key(pair.new.graph[port.node]) for port in match.new.reads}
+    was = {pair.renames.value(pair.old.graph[port.node]) for port in match.old.reads}
+    now = {Renames().value(pair.new.graph[port.node]) for port in match.new.reads}
     return _or_nothing(match.old, was), _or_nothing(match.new, now)
 
 

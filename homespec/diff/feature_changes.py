@@ -16,6 +16,7 @@ from homespec.graph.identity import Renames
 from homespec.graph.nodes import Feature, Node
 from homespec.graph.sequences import Sequence
 from homespec.lower import Lowered
+from homespec.resolve.places import placed
 from homespec.schema.input_tensors import input_tensors
 
 
@@ -108,7 +109,30 @@ def changed_features(pair: Pair, value: Callable[[Node], object], what: str) -> 
 
 def _names(matches: list[Match]) -> str:
     names = [node.short for _, node in matches if isinstance(node, Feature | Sequence)]
-    return listed(names)
+    return listed(list(dict.fromkeys(names)))
+
+
+@change("HS664", "feature-place", Breaks.CHECKPOINT)
+def feature_place(pair: Pair) -> Iterator[Finding]:
+    """A feature that belongs to other nodes of the task tree.
+
+    Its table is kept, and of several tables those whose nodes stay. Layers that read the feature
+    now get columns for it, which start at 0 by `homespec migrate --new-input zero`; those that no
+    longer do lose theirs. So the logits of tasks on whose paths it no longer is change.
+    """
+    for old, feature in pair.old.spec.features.items():
+        name = pair.renames.feature(old)
+        if name not in pair.new.spec.features:
+            continue
+        now = [node.name for node in placed(pair.new.spec.features[name], pair.new.root)]
+        before = placed(feature, pair.old.root)
+        was = [pair.renames.place(node.name) for node in before]
+        if set(was) != set(now):
+            yield pair.finding(
+                ("features", old, "at"), ("features", name, "at"),
+                f"`{name}` is at {listed(now)}, was at {listed(was)}",
+                was=f"was {', '.join(was)}", now=f"now {', '.join(now)}",
+            )  # fmt: skip
 
 
 @change("HS624", "input-kind", Breaks.INTERFACE, Breaks.CHECKPOINT)
@@ -353,7 +377,7 @@ def _described(encoder: object) -> str:
 
 
 FEATURE_CHANGES = (
-    feature_added, feature_removed, feature_renamed, feature_order, feature_kind, feature_column,
-    feature_width, feature_ids, feature_boundaries, shared_table, dense_options, sequence_events,
-    sequence_encoder, encoder_options,
+    feature_added, feature_removed, feature_renamed, feature_order, feature_place, feature_kind,
+    feature_column, feature_width, feature_ids, feature_boundaries, shared_table, dense_options,
+    sequence_events, sequence_encoder, encoder_options,
 )  # fmt: skip

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from homespec.graph import Graph
 from homespec.graph.nodes import (
+    INPUT,
     Batch,
     ExpertSet,
     Feature,
@@ -22,12 +23,13 @@ from homespec.graph.nodes import (
     Node,
     Placed,
     Product,
+    Reading,
     SelfGate,
     Tower,
 )
 from homespec.graph.sequences import Sequence
 
-BOXES = (Input, ExpertSet, Mix, Tower, Product)
+BOXES = (Input, Reading, ExpertSet, Mix, Tower, Product)
 GATES = (Gate, SelfGate)
 
 
@@ -84,6 +86,8 @@ def _strong(arrow: Arrow) -> Arrow:
 
 
 def _arrows(graph: Graph, node: Node) -> Iterator[Arrow]:
+    if isinstance(_first(node), Reading):  # some of the features are those that the root reads
+        yield Arrow(INPUT, node.name)
     for start, weak in _makers(graph, node, weak=False):
         yield Arrow(start, node.name, weak)
 
@@ -102,13 +106,14 @@ def _makers(graph: Graph, node: Node, weak: bool) -> Iterator[tuple[str, bool]]:
 def _box(graph: Graph, node: Node) -> Box:
     first = _first(node)
     layer = first.layer if isinstance(first, Placed) else ""
-    return Box(node.name, first.kind, layer, (_title(node), *_details(graph, node)))
+    kind = Input.kind if isinstance(first, Reading) else first.kind
+    return Box(node.name, kind, layer, (_title(node), *_details(graph, node)))
 
 
 def _title(node: Node) -> str:
     """The place of a node in the tree, or the places of all members of a batch."""
     members = node.members if isinstance(node, Batch) else (node,)
-    return ", ".join(member.name.rpartition(".")[2] for member in members)
+    return ", ".join(member.name.removeprefix("readings.").rpartition(".")[2] for member in members)
 
 
 def _details(graph: Graph, node: Node) -> Iterator[str]:
@@ -119,6 +124,8 @@ def _details(graph: Graph, node: Node) -> Iterator[str]:
             for sequence in graph.of(Sequence):
                 encoder = type(sequence.encoder).__name__
                 yield f"{sequence.short}: {encoder} of {_count(sequence.max_len, 'event')}"
+        case Reading():
+            yield f"{_count(len(first.reads), 'feature')}, width {first.width}"
         case ExpertSet():
             each = " each" if isinstance(node, Batch) and len(node.members) > 1 else ""
             yield f"{_count(first.count, 'expert')}{each}, {_arrow(first.widths)}"

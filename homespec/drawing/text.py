@@ -40,7 +40,7 @@ def _line(node: Node) -> str:
 
 def attributes(node: Node) -> dict[str, Any]:
     """The attributes of a node, except its name, place, reads and members."""
-    skipped = (*IN_THE_NAME, "reads", "span", "members")
+    skipped = (*IN_THE_NAME, "reads", "order", "span", "members")
     fields = [f.name for f in dataclasses.fields(node) if f.name not in skipped]
     return {field: getattr(node, field) for field in fields}
 

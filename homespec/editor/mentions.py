@@ -40,6 +40,8 @@ PLACES = (
     Place(("groups", ANY, "members", ITEM), ("task", "group")),
     Place(("tasks", ANY, "where"), ("task",)),
     Place(("tasks", ANY, "product", ITEM), ("task",)),
+    Place(("features", ANY, "at"), NODE, root=True),
+    Place(("features", ANY, "at", ITEM), NODE, root=True),
     Place(("features", ANY, "table"), ("feature",)),
     Place(("features", ANY, "sequence", "of", ITEM), ("feature",)),
     Place(("features", ANY, "sequence", "with", ANY, "table"), ("feature",)),

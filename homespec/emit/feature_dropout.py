@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from homespec.emit.layout import INDENT, Group, assign, call, literal, strings
 from homespec.emit.sequences import own_attribute
 from homespec.graph import Graph
-from homespec.graph.nodes import INPUT, Batch, Feature
-from homespec.graph.sequences import Sequence
+from homespec.graph.inputs import inputs_of
 
 
 class FeatureDropout:
@@ -17,11 +16,8 @@ class FeatureDropout:
     def __init__(self, graph: Graph, plain: bool) -> None:
         self._module = own_attribute("dropout", plain)
         self._by_share: dict[float, list[str]] = {}
-        for port in graph[INPUT].reads:
-            node = graph[port.node]
-            member = node.members[port.member or 0] if isinstance(node, Batch) else node
-            assert isinstance(member, Feature | Sequence)
-            self._by_share.setdefault(member.dropout, []).append(member.short)
+        for node, *_ in inputs_of(graph).values():
+            self._by_share.setdefault(node.dropout, []).append(node.short)
         self._some = any(self._by_share) and len(self._by_share) > 1
         self._alike = any(self._by_share) and len(self._by_share) == 1
 

@@ -24,7 +24,8 @@ from homespec.emit.pools import Pools
 from homespec.emit.sequences import Encoders, own_attribute
 from homespec.emit.user_inputs import UserInputs
 from homespec.graph import Graph
-from homespec.graph.nodes import Batch, Feature, Input
+from homespec.graph.inputs import width_of
+from homespec.graph.nodes import Batch, Feature
 
 VECTORS = {
     "learned": "Learned",
@@ -59,6 +60,7 @@ class Inputs:
         self.dropout = FeatureDropout(graph, plain)
         self.user = UserInputs(graph, self.fields)
         self.several = bool(self.encoders.all or self.pools.all)  # entries on one line
+        self.placed = any(field.at for field in self.fields)
         self.tables = [
             [m for m in node.members if isinstance(m, Feature)]
             for node in graph
@@ -67,9 +69,8 @@ class Inputs:
 
     def context(self) -> dict[str, Any]:
         """The variables of the templates."""
-        (v,) = self.graph.of(Input)
         return {
-            "width": v.width,
+            "width": width_of(self.graph),
             "fitted": "fitted" in self.kinds,
             "scaled": any(field.feature.scaled for field in self.fields),
             "words": "words" in self.kinds,
@@ -121,6 +122,8 @@ class Inputs:
             yield from (PLAIN[kind] for kind in self.kinds if kind in PLAIN)
             if self.tables_needed:
                 yield f"plain_inputs.Embedding{mode}"
+            if self.placed:
+                yield "plain_inputs.Tables"
             return
         yield from (f"vectors.{VECTORS[kind]}" for kind in self.kinds if kind in VECTORS)
         if self._vectors():
@@ -132,7 +135,7 @@ class Inputs:
             form = "__events" if self.several else "__shared" if self.sharing else ""
             form = "__split" if self.user.names else form
             searched = "__searched" if self.encoders.scored else ""
-            yield f"tables.Table{form}{searched}"
+            yield f"tables.Table{form}{searched}{'__placed' if self.placed else ''}"
             yield f"tables.embeddings{mode}"
         for kind, block in (("hashed", "hash_rows"), ("vocab", "vocab_rows")):
             if kind in self.kinds:
@@ -161,8 +164,13 @@ class Inputs:
     @property
     def _merged(self) -> bool:
         """Whether all features of a width have one table."""
-        widths = [members[0].width for members in self.tables]
+        widths = list(map(self._dim, self.tables))
         return len(set(widths)) == len(widths)
+
+    def _dim(self, members: list[Feature]) -> int:
+        """The width of what is looked up in a table: of all that a feature has side by side."""
+        several = sum(member.short == members[0].short for member in members)
+        return members[0].width * several
 
     # ------------------------------------------------------------ __init__
 
@@ -171,7 +179,7 @@ class Inputs:
         if len(self.tables) == 1:
             yield assign("self.table", self._table(self.tables[0]), 2)
         elif self._merged:
-            widths = ", ".join(str(members[0].width) for members in self.tables)
+            widths = ", ".join(str(self._dim(members)) for members in self.tables)
             fields = '{n: f for n, f in FEATURES.items() if f.get("dim") == dim}'
             yield f"{INDENT * 2}self.tables = nn.ModuleList("
             yield f"{INDENT * 3}table({fields}) for dim in ({widths})"
@@ -244,6 +252,11 @@ class Inputs:
         if len(classes) > 1:
             yield assign("kinds", mapping(list(classes.items())), 2)
             make = 'kinds[field["kind"]](field)'
+        if self.placed:
+            kind = make.removesuffix("(field)")
+            make = f'Tables({kind}, field) if "at" in field else {make}'
+            if all(field.at for field in self.fields):
+                make = f"Tables({kind}, field)"
         yield f"{INDENT * 2}for name, field in FEATURES.items():"
         depth = 3
         conditions = ['"table" not in field'] if self.sharing else []

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from homespec.diagnostics import Span
-from homespec.emit.layout import INDENT, LINE, Expr, call, flat, harmless, literal, mapping
+from homespec.emit.layout import INDENT, LINE, Expr, call, flat, harmless, literal, mapping, strings
 from homespec.graph import Graph
-from homespec.graph.nodes import INPUT, Batch, Feature
+from homespec.graph.inputs import inputs_of
+from homespec.graph.nodes import Feature
 from homespec.graph.sequences import Sequence
 from homespec.schema.input_tensors import weights_key
 
@@ -25,7 +26,8 @@ class InputField:
 
     `table` is the key of the feature in whose table it is looked up, "" for its own. A field of
     events has the `length` of its `sequence`, a dense feature that of its vectors. A list is a
-    sequence of its own name; a tensor that `weighs` has the weights of its values.
+    sequence of its own name; a tensor that `weighs` has the weights of its values. A feature with
+    several tables has them `at` nodes of the task tree.
     """
 
     key: str
@@ -35,6 +37,7 @@ class InputField:
     sequence: str = ""
     length: int = 0
     weighs: bool = False
+    at: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -59,15 +62,17 @@ def input_fields(graph: Graph) -> list[InputField]:
     features = {feature.name: feature for feature in graph.of(Feature)}
     sequences = {node.name: node for node in graph.of(Sequence)}
     fields: list[InputField] = []
-    for port in graph[INPUT].reads:
-        node = graph[port.node]
-        name = node.members[port.member or 0].name if isinstance(node, Batch) else node.name
+    for tables in inputs_of(graph).values():
+        name = tables[0].name
         if name in sequences:
             fields += _fields_of_events(sequences[name], features)
         else:
             feature = features[name]
             table = features[feature.table].short if feature.table else ""
-            field = InputField(feature.short, feature, feature.span, table, length=feature.numbers)
+            at = tuple(t.place for t in tables if isinstance(t, Feature) and t.one_of_several)
+            field = InputField(
+                feature.short, feature, feature.span, table, length=feature.numbers, at=at
+            )
             fields += _fields_of_list(field) if feature.pool else (field,)
     return fields
 
@@ -77,7 +82,7 @@ def _fields_of_list(field: InputField) -> Iterator[InputField]:
     values = replace(field, sequence=feature.short, length=feature.length)
     yield values
     if feature.weighted:
-        yield replace(values, key=weights_key(feature.short), table="", weighs=True)
+        yield replace(values, key=weights_key(feature.short), table="", weighs=True, at=())
 
 
 def _fields_of_events(node: Sequence, features: dict[str, Feature]) -> Iterator[InputField]:
@@ -139,7 +144,7 @@ def _description(field: InputField) -> str:
     }.get(field.kind, [str(feature.numbers)])
     keywords: dict[str, Expr] = {}
     if field.kind in IDS + NUMBERS:
-        keywords["dim"] = str(feature.width)
+        keywords["dim"] = str(feature.width * max(1, len(field.at)))
     elif feature.projected:
         keywords["width"] = str(feature.width)
     return flat(call(field.kind, *args, **keywords, **more))
@@ -152,13 +157,15 @@ def _more(field: InputField) -> dict[str, Expr]:
         more["table"] = literal(field.table)
     if field.sequence:
         more |= {"sequence": literal(field.sequence), "length": str(field.length)}
+    if field.at:
+        more["at"] = strings(field.at)
     return more
 
 
 def kind_blocks(fields: list[InputField]) -> list[str]:
     """The functions that describe fields; only kinds with such arguments take `more`."""
     lines = [field for field in fields if has_line(field)]
-    more = {f.kind for f in lines if (f.table or f.sequence) and not f.weighs}
+    more = {f.kind for f in lines if (f.table or f.sequence or f.at) and not f.weighs}
     return [f"kinds.{f.kind}{'__more' if f.kind in more else ''}" for f in lines]
 
 

@@ -6,7 +6,8 @@ import textwrap
 from typing import NamedTuple
 
 from homespec.graph import Graph
-from homespec.graph.nodes import FeatureGate, FusedFeatureGate, Input, SelfGate, SplitInput
+from homespec.graph.inputs import width_of
+from homespec.graph.nodes import FeatureGate, FusedFeatureGate, SelfGate, SplitInput
 from homespec.graph.sequences import Sequence
 
 PLAIN = """\
@@ -63,14 +64,14 @@ class Shown(NamedTuple):
 
 def legend(graph: Graph, plain: bool, shown: Shown) -> str:
     """The last part of a file's docstring, which explains what is `shown`."""
-    (v,) = graph.of(Input)
+    width = width_of(graph)
     events = ", ".join(f"{a} {meaning}" for a, meaning in EVENTS.items() if a in shown.suffixes)
     sequences = f"Sequences: {events}." if graph.of(Sequence) else ""
     if plain:
-        return "\n".join([PLAIN.format(width=v.width), *_wrapped(sequences)])
+        return "\n".join([PLAIN.format(width=width), *_wrapped(sequences)])
     meanings = {a: m for a, m in MEANINGS.items() if a not in "LR" or _has_loras(graph)}
     user = sum(split.user for split in graph.of(SplitInput))
-    axes = [m.format(width=v.width, user=user) for a, m in meanings.items() if a in shown.axes]
+    axes = [m.format(width=width, user=user) for a, m in meanings.items() if a in shown.axes]
     parts = [
         LAYERS,
         SELF_GATES if graph.of(SelfGate) else "",

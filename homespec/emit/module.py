@@ -22,10 +22,10 @@ from homespec.emit.naming import once
 from homespec.emit.plain import plain_trunk
 from homespec.emit.trunk import batched_trunk, first_member
 from homespec.graph import Graph
-from homespec.graph.nodes import Batch, ExpertSet, Feature, Input, Node, Objective, Tower
+from homespec.graph.nodes import Batch, ExpertSet, Feature, Input, Node, Objective, Reading, Tower
 from homespec.graph.sequences import Sequence
 
-APART = (Feature, Sequence, Input, Objective)
+APART = (Feature, Sequence, Input, Reading, Objective)
 """Nodes outside of the trunk."""
 SKELETON = ("Features", "Trunk", "Model")
 """The classes of every file that are not blocks."""

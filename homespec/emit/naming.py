@@ -21,6 +21,7 @@ from homespec.graph.nodes import (
     Placed,
     Port,
     Projection,
+    Reading,
     SelfGate,
     Tower,
 )
@@ -82,7 +83,9 @@ class Naming:
         self.ranges = False
         """Whether a name is like `a_to_b`."""
         self.by_place = {
-            node.place: node for node in self.placed.values() if not isinstance(node, Projection)
+            node.place: node
+            for node in self.placed.values()
+            if not isinstance(node, Projection | Reading)
         }
         self.words = {_word(m) for b in batches for m in b.members if isinstance(m, Placed | Tower)}
         self.several = Counter(map(_kind, batches))
@@ -145,12 +148,12 @@ class Naming:
     def _label_of_reads(self, reads: list[tuple[Port, ...]]) -> str:
         """The name of projections: that of the states that they read, the nearest of a path."""
         nearest = [self.graph[port.node] for port, *_ in reads]
-        if any(isinstance(node, Input) for node in nearest):
-            return "x"
         states = [
             node.members[port.member or 0] if isinstance(node, Batch) else node
             for node, (port, *_) in zip(nearest, reads, strict=True)
         ]
+        if any(isinstance(node, Input) for node in states):
+            return "x"
         if len(reads[0]) == 1:
             return self.label(states)
         self.paths = True

@@ -18,6 +18,7 @@ from homespec.emit.following import (
 )
 from homespec.emit.layout import INDENT, Expr, Group, assign, call, lay, literal, mapping, sequence
 from homespec.emit.naming import MODULES, once
+from homespec.emit.readings import plain_readings
 from homespec.emit.stacks import class_activations, start_of
 from homespec.emit.trunk import product
 from homespec.graph import Graph
@@ -215,7 +216,9 @@ def _tower(node: Tower, variables: Variables, styles: Styles) -> Block:
 def plain_trunk(nodes: Sequence[Node], graph: Graph) -> dict[str, Any]:
     """The template's variables for the trunk of a plain file."""
     once("in forward", (_variable(node) for node in nodes if not isinstance(node, Product)))
+    read, readings = plain_readings(graph)
     variables: Variables = {INPUT: Variable("x")}
+    variables |= {name: Variable(variable) for name, variable in read.items()}
     styles = Styles(graph)
     blocks = [
         product(node) if isinstance(node, Product) else emit_node(node, variables, styles)
@@ -223,7 +226,7 @@ def plain_trunk(nodes: Sequence[Node], graph: Graph) -> dict[str, Any]:
     ]
     return {
         "trunk_init": "\n".join([*_makers(styles), _init(blocks)]),
-        "trunk_forward": "\n".join(_forward(blocks)),
+        "trunk_forward": "\n".join([*readings, *_forward(blocks)]),
         "by_name": True,
         "order": [],
         "first_weight": next(

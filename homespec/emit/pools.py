@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from homespec.emit.layout import assign, call, literal
 from homespec.graph import Graph
-from homespec.graph.nodes import INPUT, Batch, Feature
+from homespec.graph.inputs import inputs_of
+from homespec.graph.nodes import Feature
 from homespec.schema.input_tensors import weights_key
 
 POOLS = {"mean": "mean_of_events", "sum": "sum_of_values", "max": "max_of_values"}
@@ -37,12 +38,10 @@ class Pools:
 
 
 def features_of(graph: Graph) -> Iterator[Feature]:
-    """The features that v is made of, in their order, wherever batches have put them."""
-    for port in graph[INPUT].reads:
-        node = graph[port.node]
-        member = node.members[port.member or 0] if isinstance(node, Batch) else node
-        if isinstance(member, Feature):
-            yield member
+    """The features that are looked up, in their order, wherever batches have put them."""
+    for node, *_ in inputs_of(graph).values():
+        if isinstance(node, Feature):
+            yield node
 
 
 def _function(node: Feature) -> str:

@@ -24,6 +24,7 @@ from homespec.emit.layout import (
     then,
 )
 from homespec.emit.naming import Naming, once, places_of
+from homespec.emit.readings import emit_readings
 from homespec.emit.scope import Scope, Values
 from homespec.graph import Graph
 from homespec.graph.nodes import Batch, Gate, Node, Placed, Product, Tower
@@ -58,6 +59,7 @@ def batched_trunk(nodes: Sequence[Node], graph: Graph, where: dict[str, str]) ->
     naming, values = Naming(graph), Values()
     layers: dict[str, LayerCode] = {}
     end = LayerCode("", Scope(TRUNK, naming, values))
+    readings = emit_readings(graph, end.scope)
     for layer, own in _by_layer(nodes).items():
         code = end if layer is None else LayerCode(layer, Scope(layer, naming, values))
         if layer is not None:
@@ -69,7 +71,7 @@ def batched_trunk(nodes: Sequence[Node], graph: Graph, where: dict[str, str]) ->
     _connect([*layers.values(), end])
     return {
         "layers": [_layer_class(code, where) for code in layers.values()],
-        **_trunk_class(list(layers.values()), end, list(graph.tasks), where),
+        **_trunk_class(list(layers.values()), end, list(graph.tasks), where, readings),
         "uses": {
             name for code in (*layers.values(), end) for block in code.blocks for name in block.uses
         }
@@ -216,8 +218,9 @@ def _init(blocks: list[Block], where: dict[str, str]) -> str:
 
 
 def _trunk_class(
-    layers: list[LayerCode], end: LayerCode, tasks: list[str], where: dict[str, str]
-) -> dict[str, Any]:
+    layers: list[LayerCode], end: LayerCode, tasks: list[str], where: dict[str, str],
+    readings: list[str],
+) -> dict[str, Any]:  # fmt: skip
     towers = [b.node for b in end.blocks if isinstance(b.node, Batch)]
     once("of Trunk", [*(code.name for code in layers), *end.scope.attributes])
     towered = [name for batch in towers for name in places_of(batch.members)]
@@ -227,7 +230,9 @@ def _trunk_class(
     init.append(_init(end.blocks, where))
     return {
         "trunk_init": "\n".join(filter(None, init)),
-        "trunk_forward": "\n".join([*_calls(layers, end), *_logits(end, by_name, bool(order))]),
+        "trunk_forward": "\n".join(
+            [*readings, *_calls(layers, end), *_logits(end, by_name, bool(order))]
+        ),
         "order": order,
         "by_name": by_name,
         "first_weight": f"{end.scope.naming.module(towers[0])}[0].weight",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from homespec.diagnostics import Span
-from homespec.graph.nodes import Batch, FeatureGate, Input, Mix, Node, Port, Projection
+from homespec.graph.nodes import Batch, FeatureGate, Input, Mix, Node, Port, Projection, Reading
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -125,7 +125,7 @@ class Graph:
         """Width of the value of a feature gate, a mixture or the input."""
         node = self[port.node]
         node = node.members[port.member or 0] if isinstance(node, Batch) else node
-        assert isinstance(node, Input | FeatureGate | Mix)
+        assert isinstance(node, Input | Reading | FeatureGate | Mix)
         return node.width
 
     def is_projected(self, node: Node) -> bool:

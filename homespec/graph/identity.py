@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from homespec.graph.nodes import Feature, Node, Objective, Placed, Product, Tower
+from homespec.graph.nodes import (
+    Feature,
+    Input,
+    Node,
+    Objective,
+    Placed,
+    Product,
+    Reading,
+    Tower,
+)
 from homespec.graph.sequences import Sequence
+from homespec.schema.identifiers import ROOT
 
 Key = tuple[str, ...]
 """What identifies a node in both graphs: its kind, then layer and place, task or feature."""
@@ -39,9 +49,15 @@ class Renames:
                 return (node.kind, node.layer, self.place(node.place))
             case Tower() | Product() | Objective():
                 return (node.kind, self.place(node.task))
+            case Feature() if node.one_of_several and node.place != ROOT:
+                return (node.kind, self.feature(node.short), self.place(node.place))
             case Feature() | Sequence():
                 return (node.kind, self.feature(node.short))
         return (node.kind,)
+
+    def value(self, node: Node) -> Key:
+        """The identity of what a node makes; the features that nodes of the tree read are all v."""
+        return (Input.kind,) if isinstance(node, Reading) else self.key(node)
 
 
 SAME = Renames()

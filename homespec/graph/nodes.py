@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 from homespec.diagnostics import Span
+from homespec.schema.identifiers import ROOT
 
 INPUT = "input"
 """Name of the node that concatenates the features into v."""
@@ -56,7 +57,8 @@ class Feature(Node):
     has `numbers`, which a Linear brings to `width` if it is `projected`; where it is missing as a
     whole, a vector may be `learned`. A number has a `scale`. A list has `length` values, whose
     embeddings are pooled by `pool`, by weights if it is `weighted`. In training a share `dropout`
-    of its columns of v is 0.
+    of its columns of v is 0. Only nodes of the task tree at or below `place` read it. If it has
+    tables at several places, each of them is a node.
     """
 
     kind: ClassVar[str] = "feature"
@@ -80,6 +82,12 @@ class Feature(Node):
     pool: Literal["", "mean", "sum", "max"] = ""
     weighted: bool = False
     dropout: float = 0.0
+    place: str = ROOT
+
+    @property
+    def one_of_several(self) -> bool:
+        """Whether it is the table of one place, and the feature has others elsewhere."""
+        return self.name == f"features.{self.short}.{self.place}"
 
     @property
     def owner(self) -> str:
@@ -94,10 +102,14 @@ class Feature(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input(Node):
-    """The concatenation v of all features -> [B, V]."""
+    """The concatenation v of the features that the root reads -> [B, V].
+
+    If the features are not all those of the spec, `order` has the latter's names in their order.
+    """
 
     kind: ClassVar[str] = "input"
     width: int
+    order: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +151,17 @@ class Placed(Node):
     def identifier(self) -> str:
         """`place` as part of an identifier that no other place shares: names start with letters."""
         return "_".join(reversed(self.path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading(Placed):
+    """The concatenation of the features on the path of a node below the root -> [B, N].
+
+    Of a feature with several tables it has the nearest one. `layer` is "".
+    """
+
+    kind: ClassVar[str] = "reading"
+    width: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

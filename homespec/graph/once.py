@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homespec.graph.graph import Graph
-from homespec.graph.nodes import INPUT, Batch, Feature
+from homespec.graph.inputs import inputs_of
+from homespec.graph.nodes import Feature
 from homespec.graph.sequences import Mean, Sequence
 
 
 def parts_of_input(graph: Graph) -> Iterator[Feature | Sequence]:
     """The features and sequences that v is made of, in their order, wherever batches put them."""
-    for port in graph[INPUT].reads:
-        node = graph[port.node]
-        member = node.members[port.member or 0] if isinstance(node, Batch) else node
-        assert isinstance(member, Feature | Sequence)
-        yield member
+    for part, *_ in inputs_of(graph).values():
+        yield part
 
 
 def is_once(part: Feature | Sequence, user: tuple[str, ...]) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 from homespec.graph.nodes import Activation, Node
+from homespec.schema.identifiers import ROOT
 
 
 class EventField(NamedTuple):
@@ -83,7 +84,7 @@ class Sequence(Node):
 
     `fields` are those of an event; the first `shared` of them are also the candidate's. The others
     have tables of their own, or are also looked up in that of a feature. In training a
-    share `dropout` of its columns of v is 0.
+    share `dropout` of its columns of v is 0. Nodes of the task tree at or below `place` read it.
     """
 
     kind: ClassVar[str] = "sequence"
@@ -94,6 +95,7 @@ class Sequence(Node):
     max_len: int
     encoder: Encoder
     dropout: float = 0.0
+    place: str = ROOT
 
     @property
     def own(self) -> tuple[EventField, ...]:

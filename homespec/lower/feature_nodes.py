@@ -9,9 +9,12 @@ from typing import Literal, TypedDict
 from homespec.diagnostics import Span
 from homespec.graph import Graph
 from homespec.graph import sequences as nodes
-from homespec.graph.nodes import INPUT, Feature, Input, Port
+from homespec.graph.nodes import INPUT, Feature, Input, Port, Reading
 from homespec.lower.initial import starts
+from homespec.lower.states import State
 from homespec.resolve import Resolved
+from homespec.resolve.places import nearest, placed
+from homespec.resolve.tree import Role, TreeNode, nesting
 from homespec.schema.input_tensors import event_column, event_key, event_values
 from homespec.schema.models import Encoder, Sequence, Sim, Spec, Twin
 from homespec.schema.models import Feature as FeatureConfig
@@ -26,20 +29,64 @@ class Pooled(TypedDict):
     weighted: bool
 
 
-def add_features(graph: Graph, resolved: Resolved) -> int:
-    """Add the features and their concatenation v; return the width of v."""
-    spec, width = resolved.spec, 0
+def add_features(graph: Graph, resolved: Resolved) -> dict[str, State]:
+    """Add the features and what nodes of the tree read of them; return that by node.
+
+    The root has v. Nodes that are not in the result read what the next node above them reads.
+    """
+    spec, root = resolved.spec, resolved.root
+    places = {name: placed(feature, root) for name, feature in spec.features.items()}
     for name, feature in _owners_first(spec):
         if feature.kind == "sequence":
-            width += _add_sequence(graph, resolved, name).width
+            _add_sequence(graph, resolved, name, places[name][0].name)
             continue
         node = _feature(graph, name, feature, resolved.span(("features", name)))
         node = dataclasses.replace(node, dropout=spec.dropout_of(name))
-        width += node.width
-        graph.add(node)
-    ports = tuple(Port(f"features.{name}") for name in spec.features)
-    graph.add(Input(name=INPUT, reads=ports, span=resolved.span(("features",)), width=width))
-    return width
+        for place in places[name]:
+            full = _node_name(name, place, places[name])
+            graph.add(dataclasses.replace(node, name=full, place=place.name))
+    below = [node for node in root.walk() if node is not root]
+    own = [node for node in below if any(node in found for found in places.values())]
+    return {node.name: _add_reading(graph, resolved, node, places) for node in (root, *own)}
+
+
+def _node_name(name: str, place: TreeNode, places: tuple[TreeNode, ...]) -> str:
+    """The name of a feature, or of one of its several tables."""
+    return f"features.{name}.{place.name}" if len(places) > 1 else f"features.{name}"
+
+
+def _add_reading(
+    graph: Graph, resolved: Resolved, node: TreeNode, places: dict[str, tuple[TreeNode, ...]]
+) -> State:
+    """Add the concatenation of the features that a node reads, each from the nearest place."""
+    found = {name: nearest(node, at) for name, at in places.items()}
+    ports = tuple(
+        Port(_node_name(name, place, places[name])) for name, place in found.items() if place
+    )
+    span = resolved.span(("features",))
+    return add_reading(graph, node, nesting(resolved.root) + 1, ports, span, tuple(places))
+
+
+def add_reading(
+    graph: Graph, node: TreeNode, depth: int, ports: tuple[Port, ...], span: Span,
+    order: tuple[str, ...] = (), place: str = "",
+) -> State:  # fmt: skip
+    """Add the concatenation of features that a node reads; `depth` is the level of the tasks.
+
+    The one of the root is v. `order` are all features of the spec.
+    """
+    read = [graph[port.node] for port in ports]
+    width = sum(each.width for each in read if isinstance(each, Feature | nodes.Sequence))
+    if node.parent is None:
+        alone = [each.name for each in read] == [f"features.{name}" for name in order]
+        v = Input(name=INPUT, reads=ports, span=span, width=width, order=() if alone else order)
+        return State((graph.add(v),), width)
+    place = place or node.name
+    reading = Reading(
+        name=f"readings.{place}", reads=ports, span=span, width=width, layer="", place=place,
+        level=depth if node.role is Role.TASK else node.depth, parent=node.parent.name,
+    )  # fmt: skip
+    return State((graph.add(reading),), width)
 
 
 def _owners_first(spec: Spec) -> list[tuple[str, FeatureConfig]]:
@@ -87,7 +134,7 @@ def _pooled(feature: FeatureConfig) -> Pooled:
     return Pooled(length=options.max_len, pool=options.pool, weighted=bool(options.weights))
 
 
-def _add_sequence(graph: Graph, resolved: Resolved, name: str) -> nodes.Sequence:
+def _add_sequence(graph: Graph, resolved: Resolved, name: str, place: str) -> None:
     """The node of a sequence. The features that it shares with the candidate may follow it."""
     spec = resolved.spec
     sequence = spec.features[name].sequence
@@ -108,9 +155,9 @@ def _add_sequence(graph: Graph, resolved: Resolved, name: str) -> nodes.Sequence
         max_len=sequence.max_len,
         dropout=spec.dropout_of(name),
         encoder=_encoder(spec, sequence.encoder, query, event),
+        place=place,
     )
     graph.add(node)
-    return node
 
 
 def _attention_width(options: Sim | Twin, query: int) -> int:

@@ -8,7 +8,9 @@ from typing import Any, TypedDict
 from homespec.diagnostics import Span
 from homespec.graph import Graph
 from homespec.graph.nodes import Activation, ExpertSet, FeatureGate, Gate, Mix, Port, SelfGate
+from homespec.lower.feature_nodes import add_reading
 from homespec.lower.initial import starts
+from homespec.lower.states import State
 from homespec.resolve import Resolved
 from homespec.resolve.layers import Layer, SetPlan
 from homespec.resolve.tree import Role, TreeNode
@@ -26,35 +28,19 @@ class Logits(TypedDict):
     starts: tuple[Activation, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """The representation R_k of a tree node, each value of it of this width.
-
-    It is several values where the experts of the next layer read one each.
-    """
-
-    ports: tuple[Port, ...]
-    width: int
-
-    @property
-    def total(self) -> int:
-        """Width of the values' concatenation."""
-        return self.width * len(self.ports)
-
-
 @dataclass(slots=True)
 class LayerBuilder:
     """Adds one layer to the graph. `states` are the representations R_{k-1} by tree node.
 
-    `v` is R_0, `several` says which nodes have several values, and how many; `depth` is
-    the level of the tasks.
+    `v` are those of the features, R_0. `several` says which nodes have several values, and how
+    many; `depth` is the level of the tasks.
     """
 
     graph: Graph
     resolved: Resolved
     layer: Layer
     states: dict[str, State]
-    v: State
+    v: dict[str, State]
     several: dict[str, int]
     depth: int
     fed: dict[str, State] = field(default_factory=dict)
@@ -193,8 +179,8 @@ class LayerBuilder:
         gate = self.layer.gates.mixture
         if gate.input == "none":
             return []
-        if gate.input == "v" and self.v not in self.states.values():
-            return [self.v]
+        if gate.input == "v" and self.states is not self.v:
+            return [next(self.v[step.name] for step in node.path if step.name in self.v)]
         sources: dict[State, State] = {}
         for step in node.path:
             if not any(n.name in self.states for n in step.path):
@@ -204,7 +190,23 @@ class LayerBuilder:
             if state not in sources or (gate.gated and sources[state] == state):
                 sources[state] = copy
         nearest_first = list(sources.values())
+        if gate.input == "path" and self.states is self.v and not gate.gated:
+            return [self._features_of(node, nearest_first)]
         return nearest_first if gate.input == "path" else nearest_first[:1]
+
+    def _features_of(self, node: TreeNode, values: list[State]) -> State:
+        """The features that a node and those above it read, each table once."""
+        nearest = self.graph[values[0].ports[0].node].reads
+        reads = [port for v in values for port in self.graph[v.ports[0].node].reads]
+        ports = tuple(dict.fromkeys(reads))
+        if ports == nearest:
+            return values[0]
+        place = f"{node.name}.path"
+        if f"readings.{place}" in self.graph:
+            known = Port(f"readings.{place}")
+            return State((known,), self.graph.width_of(known))
+        span = self.resolved.span(("features",))
+        return add_reading(self.graph, node, self.depth, ports, span, place=place)
 
     def _add_states(self, node: TreeNode) -> State:
         """The node's state, or one for each expert that reads its own."""

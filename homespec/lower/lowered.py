@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from homespec.graph import Graph
-from homespec.graph.nodes import INPUT, Port
 from homespec.lower.feature_nodes import add_features
-from homespec.lower.layer_nodes import LayerBuilder, State
+from homespec.lower.layer_nodes import LayerBuilder
 from homespec.lower.task_nodes import add_products, add_tower
 from homespec.resolve import Resolved
 from homespec.resolve.layers import states_each
@@ -25,8 +24,7 @@ def lower(resolved: Resolved) -> Lowered:
     """The graph of a spec with sound names and layers; widths may still disagree."""
     root, layers = resolved.root, resolved.layers
     graph = Graph(resolved.spec.name, resolved.span(()), tasks=tuple(resolved.spec.tasks))
-    v = State((Port(INPUT),), add_features(graph, resolved))
-    states = {root.name: v}
+    v = states = add_features(graph, resolved)
     depth = nesting(root) + 1
     for layer, several in zip(layers, states_each(layers), strict=True):
         states = LayerBuilder(graph, resolved, layer, states, v, several, depth).build()

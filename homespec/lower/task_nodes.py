@@ -8,7 +8,7 @@ from homespec.diagnostics import Span
 from homespec.graph import Graph
 from homespec.graph.nodes import Objective, Port, Product, Tower
 from homespec.lower.initial import starts
-from homespec.lower.layer_nodes import State
+from homespec.lower.states import State
 from homespec.resolve import Resolved
 from homespec.schema.models import Tower as TowerConfig
 from homespec.schema.models import overlay

@@ -21,17 +21,21 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from homespec.graph import Graph
+from homespec.graph.inputs import features_read
 from homespec.graph.nodes import (
+    INPUT,
     SPLIT,
     ExpertSet,
     Feature,
     FeatureGate,
     Gate,
+    Input,
     Mix,
     Node,
     Placed,
     Port,
     Projection,
+    Reading,
     SelfGate,
     Tower,
     batch_of,
@@ -44,10 +48,12 @@ def batch_features(graph: Graph, single: bool = False) -> Graph:
     """Embedding tables of the same width become one table.
 
     Dense features have no table. A feature that uses another one's table reads that one's part.
+    The tables of one feature at several nodes are side by side, so that one look-up is enough.
     """
+    tables = Counter(node.short for node in graph.of(Feature))
 
     def shape(node: Feature) -> Hashable:
-        return node.width if node.rows and not node.table else None
+        return node.width * tables[node.short] if node.rows and not node.table else None
 
     return _batch(graph, Feature, "table", shape, single)
 
@@ -114,12 +120,25 @@ def _gate_shape(graph: Graph, gate: Gate) -> Hashable:
 
 
 def batch_mixtures(graph: Graph, single: bool = False) -> Graph:
-    """Mixtures of one layer that read sets with the same counts become one batch."""
+    """Mixtures of one layer that read sets with the same counts become one batch.
+
+    So do the features that nodes of the tree read, if their widths agree one by one.
+    """
 
     def shape(node: Mix) -> Hashable:
         return (node.layer, node.width, node.counts, node.residual_positions)
 
-    return _batch(graph, Mix, "states", shape, single)
+    graph = _batch(graph, Mix, "states", shape, single)
+    return _batch_readings(graph, single) if graph.of(Reading) else graph
+
+
+def _batch_readings(graph: Graph, single: bool) -> Graph:
+    def shape(node: Node) -> Hashable:
+        assert isinstance(node, Input | Reading)
+        widths = [feature.width for feature in features_read(graph, node)]
+        return tuple(widths) or None
+
+    return _batch(graph, Input, "readings", shape, single, Reading)
 
 
 def batch_towers(graph: Graph, single: bool = False) -> Graph:
@@ -133,13 +152,14 @@ def batch_towers(graph: Graph, single: bool = False) -> Graph:
 
 
 def _batch(
-    graph: Graph, kind: type[N], prefix: str, shape: Callable[[N], Hashable], single: bool
-) -> Graph:
-    """Replace the nodes of `kind` by one batch for each shape; None leaves a node as it is.
+    graph: Graph, kind: type[N], prefix: str, shape: Callable[[N], Hashable], single: bool,
+    *more: type[N],
+) -> Graph:  # fmt: skip
+    """Replace the nodes of `kind`, or `more`, by one batch for each shape; None leaves a node.
 
     With `single`, each node becomes a batch.
     """
-    nodes = [node for node in graph.of(kind) if shape(node) is not None]
+    nodes = [n for each in (kind, *more) for n in graph.of(each) if shape(n) is not None]
     buckets: dict[Hashable, list[N]] = {}
     for node in sorted(nodes, key=lambda node: node.level if isinstance(node, Placed) else 0):
         buckets.setdefault(node.name if single else shape(node), []).append(node)
@@ -167,7 +187,9 @@ def _head(prefix: str, node: Node) -> str:
     """
     if isinstance(node, Feature):
         return f"{prefix}_{node.width}"
-    return f"{prefix}_{node.layer}" if isinstance(node, Placed) else prefix
+    if isinstance(node, Input):
+        return INPUT
+    return f"{prefix}_{node.layer}" if isinstance(node, Placed) and node.layer else prefix
 
 
 def _place(node: Node) -> str:

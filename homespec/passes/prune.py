@@ -10,8 +10,12 @@ before.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+
 from homespec.graph import Graph
-from homespec.graph.nodes import Objective, Product, Tower
+from homespec.graph.inputs import root_input
+from homespec.graph.nodes import Node, Objective, Product, Tower
 
 
 def prune(graph: Graph, tasks: tuple[str, ...]) -> Graph:
@@ -20,8 +24,8 @@ def prune(graph: Graph, tasks: tuple[str, ...]) -> Graph:
     before:  objectives.click <- towers.click <- states.task.click, objectives.like <- towers.like …
     after:   objectives.click <- towers.click <- states.task.click
 
-    The factors of a product are kept, without their objectives. All features are kept, because all
-    nodes read v, which consists of all features.
+    The factors of a product are kept, without their objectives. So are all features at the root,
+    because v consists of them. Features at other nodes go with their readers.
     """
     logits = [node for node in graph if isinstance(node, Tower | Product)]
     needed = graph.ancestors(node.name for node in logits if node.task in tasks)
@@ -30,4 +34,11 @@ def prune(graph: Graph, tasks: tuple[str, ...]) -> Graph:
         for node in graph
         if (node.task in tasks if isinstance(node, Objective) else node.name in needed)
     )
-    return graph.with_nodes(kept)
+    return graph.with_nodes([*kept, *_unread(graph, needed)])
+
+
+def _unread(graph: Graph, needed: set[str]) -> Iterator[Node]:
+    """v without its features, if it is not needed: it knows the order of the others."""
+    v = root_input(graph)
+    if v.name not in needed:
+        yield dataclasses.replace(v, reads=(), width=0)

@@ -24,6 +24,7 @@ from homespec.graph.nodes import (
     Node,
     Port,
     Projection,
+    Reading,
     SelfGate,
     SplitInput,
 )
@@ -39,8 +40,8 @@ def split_input(graph: Graph) -> Graph:
     before:  projections.meta.input <- input, feature_gates.meta.shared <- input, projections…
     after:   projections.meta.input <- split_input, feature_gates.meta.shared <- input, projections…
     """
-    columns = tuple(_columns(graph))
-    if not columns:
+    columns = () if graph.of(Reading) else tuple(_columns(graph))
+    if not columns:  # or nodes read parts of the features, each of which would be split in two
         return graph
     nodes: list[Node] = []
     for node in graph:

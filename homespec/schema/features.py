@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from homespec.schema.constraints import one_of, only_with
 from homespec.schema.embedded import OWNERS, Embedded, dim_of
-from homespec.schema.field_types import Model, Name, Width, absent, listed
+from homespec.schema.field_types import MAX_ENTRIES, Member, Model, Name, Width, absent, listed
+from homespec.schema.identifiers import ROOT
 from homespec.schema.lists import ListOptions
 from homespec.schema.numbers import Dropout
 from homespec.schema.sequences import Sequence
@@ -21,6 +22,16 @@ Columns = Annotated[
     | Annotated[tuple[ColumnName, ...], Field(min_length=1), BeforeValidator(listed), Tag("list")]
     | Annotated[dict[Name, ColumnName], Field(min_length=1), Tag("mapping")],
     Discriminator(lambda value: {list: "list", dict: "mapping"}.get(type(value), "text")),
+]
+Places = Annotated[
+    Annotated[Member, Tag("text")]
+    | Annotated[
+        tuple[Member, ...],
+        Field(min_length=1, max_length=MAX_ENTRIES),
+        BeforeValidator(listed),
+        Tag("list"),
+    ],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "text"),
 ]
 Scale = Literal["standard", "log", "minmax", "none"]
 
@@ -70,6 +81,11 @@ class Feature(Embedded):
     column: Annotated[str, Field(min_length=1, max_length=200)] = ""
     """Column of the data that holds the feature. Default: the feature's name. A sequence has
     `columns` instead."""
+    at: Places = Field(default=ROOT, examples=[["shared", "tasks"]])
+    """The node of the task tree that the feature belongs to: `shared` (the root, the default), a
+    group or a task. Only nodes at or below it read it, in the first layer. An `id` or `bucketize`
+    feature may have a table at each of several nodes; a node reads the nearest one on its path.
+    `tasks` is all tasks, and `groups` all groups: `[shared, tasks]` is STEM's (docs/inputs.md)."""
     columns: Columns = absent()  # always: each is a feature by then
     """Instead of `column`: declares a feature for each of these columns, named after the column and
     with all options of this entry. A list, whose items may be ranges such as `C1..C26`, or a
@@ -77,6 +93,11 @@ class Feature(Embedded):
     was: Name = ""
     """The feature's name in older specs. `homespec diff` and `migrate` treat both as one feature.
     """
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What `at` says, as a list: nodes of the task tree, `tasks` and `groups`."""
+        return (self.at,) if isinstance(self.at, str) else self.at
 
     @property
     def kind(self) -> Kind:

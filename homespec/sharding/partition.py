@@ -62,6 +62,11 @@ def tables_of(spec: LoadedSpec) -> tuple[EmbeddingTable, ...]:
             " these ids with `buckets`, or list them in `vocab`"
         )
     features = spec.analysis.graph.of(Feature)
+    if several := sorted({f"`{f.short}`" for f in features if f.one_of_several}):
+        raise UnshardableError(
+            f"{', '.join(several)} has a table at each of several nodes of the task tree (`at`), "
+            "which is not sharded: declare a feature for each node, each with the same `column`"
+        )
     tables = tuple(_table(f, tensors[f.short]) for f in features if f.short in tensors)
     odd = [f"`{table.name}` ({table.width})" for table in tables if table.width % MULTIPLE]
     if odd:

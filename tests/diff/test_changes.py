@@ -71,6 +71,8 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS621", "  asr: {dense: 3}\n", "", set()),
     ("HS623", "  user: {id: {buckets: 100}, dim: 4}\n  video: {id: {buckets: 50}, dim: 4}\n",
      "  video: {id: {buckets: 50}, dim: 4}\n  user: {id: {buckets: 100}, dim: 4}\n", set()),
+    ("HS664", "asr: {dense: 3}", "asr: {dense: 3, at: watch}", set()),
+    ("HS664", "buckets: 100}, dim: 4", "buckets: 100}, dim: 4, at: [shared, groups]", set()),
     ("HS624", "asr: {dense: 3}", "asr: {dense: 4}", {"HS626"}),
     ("HS625", "asr: {dense: 3}", "asr: {dense: 3, column: other}", set()),
     ("HS626", "vocab: 5}, dim: 4", "vocab: 5}, dim: 6", set()),

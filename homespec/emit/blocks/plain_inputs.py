@@ -21,6 +21,20 @@ class Embedding__inference(nn.Embedding):
         super().__init__(field["rows"], field["dim"])
 
 
+class Tables(nn.ModuleDict):
+    """The tables of a feature at several nodes of the task tree, side by side: [...] -> [..., dim].
+
+    Row 0 of each is for missing values.
+    """
+
+    def __init__(self, kind, field):
+        at = field["at"]
+        super().__init__({node: kind(field | {"dim": field["dim"] // len(at)}) for node in at})
+
+    def forward(self, values):
+        return torch.cat([table(values) for table in self.values()], dim=-1)
+
+
 class Hashed(Embedding):
     """Any ids [...] -> embeddings [..., dim]."""
 

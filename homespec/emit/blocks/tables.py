@@ -143,6 +143,25 @@ class Table__split(nn.Module):
         return parts
 
 
+def tables_of(name):
+    """The logical names of a feature's tables, and their columns: there may be one at each node."""
+    field = FEATURES[name]
+    if "at" not in field:
+        return [(f"features.{name}.weight", slice(None))]
+    width = field["dim"] // len(field["at"])
+    columns = [slice(i * width, (i + 1) * width) for i in range(len(field["at"]))]
+    return [(f"features.{name}.{n}.weight", c) for n, c in zip(field["at"], columns, strict=True)]
+
+
+class Table__placed(Table):
+    def _logical(self):
+        for name, start in self.starts.items():
+            if "table" not in FEATURES[name]:
+                rows = slice(start, start + FEATURES[name]["rows"])
+                for table, columns in tables_of(name):
+                    yield "weight", table, (rows, columns)
+
+
 class Table__searched(Table):
     def peek(self, name, rows):
         """The embeddings of a single feature."""

@@ -1,0 +1,64 @@
+"""HS318: features whose place in the task tree leaves them without a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from homespec.checks.causes import listed
+from homespec.diagnostics import Finding, rule
+from homespec.graph.inputs import inputs_of
+from homespec.graph.nodes import Objective, Reading
+from homespec.lower import Lowered
+from homespec.resolve.tree import TreeNode
+from homespec.schema.identifiers import ROOT
+
+
+@rule("HS318", "unread-feature")
+def unread_feature(lowered: Lowered) -> Iterator[Finding]:
+    """No expert and no gate reads a feature at its node of the task tree.
+
+    Features are read in the first layer, by the experts and gates at or below their node. In HoME's
+    first layer, tasks have neither: only the root and groups do. A table at the root is not read
+    either if all experts and gates have a nearer table of the same feature.
+    """
+    graph = lowered.graph
+    if not graph.of(Reading):
+        return
+    alive = graph.ancestors([objective.name for objective in graph.of(Objective)])
+    for name, tables in inputs_of(graph).items():
+        dead = [table.place for table in tables if table.name not in alive]
+        if dead:
+            several = len(tables) > 1
+            what = (
+                f"the table of `{name}` at {listed(dead)}"
+                if several
+                else f"`{name}`, at {listed(dead)}"
+            )
+            yield Finding(
+                lowered.first_span((("features", name, "at"), ("features", name))),
+                f"nothing reads {what}",
+                label=_why(lowered, dead),
+                help=_remedy(lowered, dead),
+            )
+
+
+def _first_nodes(lowered: Lowered) -> list[TreeNode]:
+    """The nodes with experts or a state in the first layer, in the order of the tree."""
+    layer = lowered.layers[0]
+    own = {*layer.sets, *(node.name for node in layer.outputs)}
+    return [node for node in lowered.root.walk() if node.name in own]
+
+
+def _why(lowered: Lowered, dead: list[str]) -> str:
+    readers = {step.name for node in _first_nodes(lowered) for step in node.path}
+    if any(name in readers for name in dead):
+        return "all experts and gates below have a nearer table"
+    return f"no experts or gates there in layer `{lowered.layers[0].name}`"
+
+
+def _remedy(lowered: Lowered, dead: list[str]) -> str:
+    nodes = [node.name for node in _first_nodes(lowered)]
+    away = f"leave {listed(dead)} out of `at`"
+    if all(name == ROOT for name in dead):
+        return away
+    return f"{away}, or use nodes that the first layer has: {listed(nodes, 6)}"
