@@ -14,6 +14,8 @@ from parity import build, compare, load
 from placed_specs import add_places
 from reference import Reference
 from test_inference import both
+from test_user_features import check as check_user
+from test_user_features import drawn_user
 from topologies import random_family, random_topology
 
 import homespec
@@ -64,6 +66,13 @@ def test_pruned_and_for_inference(seed: int, kind: str) -> None:
         expected = full(features)
         for task, logit in model({name: features[name] for name in module.FEATURES}).items():
             torch.testing.assert_close(logit, expected[task], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", DRAWS)
+@pytest.mark.parametrize("seed", range(4))
+def test_for_one_user_and_many_candidates(seed: int, kind: str) -> None:
+    spec = placed(kind, seed)
+    check_user(spec, drawn_user(spec, random.Random(seed)), seed)
 
 
 def test_pruning_drops_the_tables_of_other_tasks() -> None:
