@@ -60,6 +60,10 @@ def renamed(spec: Spec, rng: random.Random) -> Spec:
     new_nodes = dict(zip(nodes, _drawn(rng, apart, nodes), strict=True)) | {"shared": "shared"}
     new_inputs = dict(zip(inputs, _drawn(rng, pool, inputs), strict=True))
     found = {**spec, "features": _features(spec["features"], new_inputs)}
+    for feature in found["features"].values():
+        if "at" in feature:
+            at = [feature["at"]] if isinstance(feature["at"], str) else feature["at"]
+            feature["at"] = [new_nodes.get(place, place) for place in at]
     if "groups" in spec:
         found["groups"] = {
             new_nodes[group]: [new_nodes[m] for m in members]

@@ -112,7 +112,7 @@ def plain_readings(graph: Graph) -> tuple[dict[str, str], list[str]]:
     for node in readings if len(readings) > 1 else ():
         if not node.reads:
             continue
-        name = f"x_{node.identifier if isinstance(node, Reading) else ROOT}"
+        name = f"v_{node.identifier if isinstance(node, Reading) else ROOT}"
         variables[node.name] = name
         parts: list[Expr] = [f"x[:, {a}:{a + size}]" for a, size in columns_read(graph, node)]
         whole = parts[0] if len(parts) == 1 else call("torch.cat", sequence(parts, "[]"), dim="-1")
