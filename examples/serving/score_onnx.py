@@ -43,7 +43,7 @@ def main(folder: Path) -> None:
     for (task, wanted), found in zip(expected.items(), outputs, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE)
         print(task, found[:3].tolist())
-    print(f"{len(next(iter(features.values())))} rows are as the trained model scores them")
+    print(f"{len(next(iter(expected.values())))} rows are as the trained model scores them")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def main(folder: Path) -> None:
     for task, wanted in expected.items():
         torch.testing.assert_close(outputs[task], wanted, rtol=TOLERANCE, atol=TOLERANCE)
         print(task, outputs[task][:3].tolist())
-    print(f"{len(next(iter(features.values())))} rows are as the trained model scores them")
+    print(f"{len(next(iter(expected.values())))} rows are as the trained model scores them")
 
 
 if __name__ == "__main__":

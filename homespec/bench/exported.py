@@ -34,12 +34,21 @@ class Exported:
     """
 
     def __init__(
-        self, spec: LoadedSpec, weights: Mapping[str, Tensor], folder: Path, device: str
+        self,
+        spec: LoadedSpec,
+        weights: Mapping[str, Tensor],
+        folder: Path,
+        device: str,
+        user_features: tuple[str, ...] = (),
     ) -> None:
-        code, model = build_with_module(spec, mode="inference", device=device)
+        """The features `user_features` have one row, for all rows."""
+        code, model = build_with_module(
+            spec, mode="inference", device=device, user_features=user_features or None
+        )
         code.load_logical_state(model, dict(weights))
         numbers = {t.name: "float32" for t in input_tensors(spec) if t.kind == "number"}
-        self.inputs = inputs_of(spec, code.FEATURES, numbers)
+        self.inputs = inputs_of(spec, code.FEATURES, numbers, user_features)
+        self._user = [each.name for each in self.inputs if each.user]
         self._names = [each.name for each in self.inputs]
         self._tasks, self._folder = code.TASKS, folder
         self._apart = served_model.one_row_gains(spec)
@@ -47,7 +56,7 @@ class Exported:
         self._model = served_model.Served(model.eval(), spec, "logits")
 
     def _taken(self, features: Tensors) -> Tensors:
-        return {name: features[name] for name in self._names}
+        return {n: features[n][: 1 if n in self._user else None] for n in self._names}
 
     def load(self, kind: Served, facts: Facts) -> Server | None:
         """Export one format and load it.
@@ -60,7 +69,9 @@ class Exported:
 
     def _package(self, facts: Facts) -> Server:
         path = self._folder / PT2
-        program = served_model.package_program_of(self._model, self._features, self._apart)
+        program = served_model.package_program_of(
+            self._model, self._features, self._apart, self._user
+        )
         lists = {"inputs": SEPARATOR.join(self._names), "outputs": SEPARATOR.join(self._tasks)}
         compile_package(program, self.inputs, self._features, path, lists)
         facts.file = path.stat().st_size
@@ -79,7 +90,7 @@ class Exported:
         from homespec.export.onnx_file import Session, write_onnx
 
         path = self._folder / ONNX
-        program = served_model.program_of(self._model, self._features)
+        program = served_model.program_of(self._model, self._features, self._user)
         write_onnx(program, self._names, self._tasks, path)
         facts.file = sum(file.stat().st_size for file in self._folder.glob(f"{ONNX}*"))
         started = time.perf_counter()

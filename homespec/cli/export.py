@@ -34,6 +34,11 @@ FIXED = ("--tasks", "--format", "--device", "--output", "--weights")
     "--tasks", multiple=True, metavar="TASK,…", help="Export only these tasks. May be repeated."
 )
 @click.option(
+    "--user-features", multiple=True, metavar="FEATURE,…",
+    help="Take these features once for all rows, which are one user's candidates. May be "
+        "repeated.",
+)  # fmt: skip
+@click.option(
     "--format", "wanted", type=click.Choice(get_args(Format)), default="pt2", show_default=True,
     help="A package of AOTInductor, an ONNX file, or both.",
 )  # fmt: skip
@@ -72,8 +77,9 @@ FIXED = ("--tasks", "--format", "--device", "--output", "--weights")
 @click.pass_context
 def export(
     ctx: click.Context, /, run: Path, out: Path | None, overwrite: bool, tasks: tuple[str, ...],
-    wanted: Format, device: str, output: Output, numbers: str | None,
-    weights: Weights, checkpoint: Which, spec: Path | None, weights_only: bool, into: Path | None,
+    user_features: tuple[str, ...], wanted: Format, device: str, output: Output,
+    numbers: str | None, weights: Weights, checkpoint: Which, spec: Path | None,
+    weights_only: bool, into: Path | None,
 ) -> None:  # fmt: skip
     """Make a folder that servers load from the trained model in the folder RUN.
 
@@ -86,6 +92,8 @@ def export(
     is a single step for a server that reads DIR.
     """
     _check(ctx, out, weights_only, into)
+    if user_features and not split_names(user_features):
+        raise click.UsageError("no user feature is given.")
     gc.enable()
     with needing("export"):
         for package in ONNX_PACKAGES if wanted != "pt2" else ():
@@ -95,7 +103,10 @@ def export(
         from homespec.export.subject import Options
         from homespec.train import RunError
 
-    options = Options(split_names(tasks), output, device, numbers, weights, checkpoint, spec)
+    options = Options(
+        split_names(tasks), output, device, numbers, weights, checkpoint, spec,
+        split_names(user_features),
+    )  # fmt: skip
     with exit_2_on(ExportError, RunError, OSError):
         if into is not None:
             exporting.replace_weights(run, into, out or into, options, _say)

@@ -38,7 +38,9 @@ compiler decides by them what to spread over threads, and a prime, which no widt
 def compile_pt2(subject: Subject, folder: Path) -> Slices:
     """Write model.pt2; where its weights are."""
     features = subject.features(EXAMPLE_ROWS)
-    program = package_program_of(subject.served, features, one_row_gains(subject.spec))
+    program = package_program_of(
+        subject.served, features, one_row_gains(subject.spec), subject.of_user
+    )
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
         path = Path(work, PT2)
         sizes = compile_package(program, subject.inputs, features, path, metadata_of(subject))
@@ -49,7 +51,8 @@ def compile_pt2(subject: Subject, folder: Path) -> Slices:
 
 def metadata_of(subject: Subject) -> dict[str, str]:
     """What a package says of itself to a server, in C++ too: names in the order of positions."""
-    return {
+    user = {"user_inputs": SEPARATOR.join(subject.of_user)} if subject.of_user else {}
+    return user | {
         "inputs": SEPARATOR.join(each.name for each in subject.inputs),
         "input_dtypes": SEPARATOR.join(each.dtype for each in subject.inputs),
         "outputs": SEPARATOR.join(subject.tasks),
@@ -69,7 +72,7 @@ def export_onnx(subject: Subject, folder: Path) -> None:
     on_cpu = Served(subject.served.model, subject.spec, subject.options.output).cpu()
     features = {n: tensor.cpu() for n, tensor in subject.features(EXAMPLE_ROWS).items()}
     names = [each.name for each in subject.inputs]
-    write_onnx(program_of(on_cpu, features), names, subject.tasks, folder / ONNX)
+    write_onnx(program_of(on_cpu, features, subject.of_user), names, subject.tasks, folder / ONNX)
 
 
 def check_onnx(subject: Subject, folder: Path) -> Agreement:
@@ -120,7 +123,8 @@ def write_documents(
     (folder / SPEC_FILE).write_text(spec_text(subject.spec.analysis), "utf-8")
     write_samples(subject, folder)
     write_triton(subject, folder)
-    write_readme(folder, subject.spec.name, subject.tasks, subject.options.output, about)
+    output, user = subject.options.output, subject.user_features
+    write_readme(folder, subject.spec.name, subject.tasks, output, about, user)
     checked = {file: asdict(each) for file, each in agreements.items()}
     manifest.write(folder, {**about, "checked": {"batches": [*agreement.BATCHES], **checked}})
 

@@ -19,13 +19,19 @@ MAX_SHOWN = 6
 
 
 def graph_sha256(
-    spec: LoadedSpec, tasks: tuple[str, ...], output: Output, weights: Weights = "float32"
+    spec: LoadedSpec,
+    tasks: tuple[str, ...],
+    output: Output,
+    weights: Weights = "float32",
+    user_features: tuple[str, ...] = (),
 ) -> str:
     """The hash of what is compiled: the inference file's code, and what outputs are made of it.
 
     Comments and docstrings of the file do not count, nor does anything of training.
     """
-    tree = ast.parse(compile(spec, mode="inference", tasks=tasks))
+    tree = ast.parse(
+        compile(spec, mode="inference", tasks=tasks, user_features=user_features or None)
+    )
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
             node, clean=False

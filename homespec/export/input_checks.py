@@ -21,6 +21,7 @@ struct ExpectedInput {
     const char* name;
     int32_t dtype;
     const char* dtype_name;
+    bool user;
     int64_t row_dims;
     int64_t row[2];
 };
@@ -46,7 +47,7 @@ static std::string shape_of(const int64_t* sizes, int64_t dims) {
 }
 
 static std::string wanted_shape(const ExpectedInput& wanted) {
-    std::string text = "[batch";
+    std::string text = wanted.user ? "[1" : "[batch";
     for (int64_t d = 0; d < wanted.row_dims; ++d) text += ", " + std::to_string(wanted.row[d]);
     return text + "]";
 }
@@ -61,6 +62,7 @@ AOTI_NOINLINE static void FUNCTION(
 INPUTS
     };
     int64_t rows = -1;
+    const char* counted = "";
     size_t index = 0;
     for (const ExpectedInput& wanted : inputs) {
         AtenTensorHandle tensor = input_handles[index++];
@@ -77,17 +79,20 @@ INPUTS
         if (dtype != wanted.dtype)
             refuse_input(wanted, "must be " + std::string(wanted.dtype_name) + ", not "
                 + name_of_dtype(dtype));
-        bool fits = dims == wanted.row_dims + 1;
+        bool fits = dims == wanted.row_dims + 1 && (!wanted.user || sizes[0] == 1);
         for (int64_t d = 0; fits && d < wanted.row_dims; ++d) fits = sizes[d + 1] == wanted.row[d];
         if (!fits)
             refuse_input(wanted, "must be " + wanted_shape(wanted) + ", not "
                 + shape_of(sizes, dims));
         if (device != DEVICE()) refuse_input(wanted, "must be on DEVICE_NAME");
-        if (rows < 0) rows = sizes[0];
+        if (rows < 0 && !wanted.user) {
+            rows = sizes[0];
+            counted = wanted.name;
+        }
         if (sizes[0] < 1) refuse_input(wanted, "has no rows");
-        if (sizes[0] != rows)
+        if (sizes[0] != rows && !wanted.user)
             refuse_input(wanted, "has " + std::to_string(sizes[0]) + " rows, and `"
-                + inputs[0].name + "` has " + std::to_string(rows));
+                + counted + "` has " + std::to_string(rows));
         int64_t stride = 1;
         for (int64_t d = dims - 1; d >= 0; --d) {
             if (sizes[d] != 1 && strides[d] != stride)
@@ -118,5 +123,5 @@ def checks(inputs: Sequence[Input], device: str) -> str:
 
 def _line(one: Input) -> str:
     row = ", ".join(map(str, [*one.row, 0, 0][:2]))
-    dtype = f'aoti_torch_dtype_{one.dtype}(), "{one.dtype}"'
+    dtype = f'aoti_torch_dtype_{one.dtype}(), "{one.dtype}", {str(one.user).lower()}'
     return f'        {{"{one.name}", {dtype}, {len(one.row)}, {{{row}}}}},'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,11 +17,13 @@ NUMBER_TYPES = ("float32", "float64")
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One tensor: [batch], [batch, events] or [batch, width]."""
+    """One tensor: [batch], [batch, events] or [batch, width]; the user's have 1 for batch."""
 
     tensor: InputTensor
     dtype: str
     """int64 for ids; float32 or float64 for numbers; float32 for vectors and weights."""
+    user: bool = False
+    """Whether a request has it once, in one row, for all its rows."""
 
     @property
     def name(self) -> str:
@@ -41,13 +43,19 @@ class Input:
         return kind
 
 
-def inputs_of(spec: Spec, taken: Iterable[str], numbers: Mapping[str, str]) -> tuple[Input, ...]:
+def inputs_of(
+    spec: Spec, taken: Iterable[str], numbers: Mapping[str, str], user: Collection[str] = ()
+) -> tuple[Input, ...]:
     """The inputs in the order of `taken`, the names of a generated file's FEATURES.
 
-    `numbers` has the type of each number by name. Raises ExportError for one that it lacks.
+    `numbers` has the type of each number by name, `user` the features that a request has once.
+    Raises ExportError for a number without a type.
     """
     known = {tensor.name: tensor for tensor in input_tensors(spec)}
-    return tuple(Input(known[name], _dtype(known[name], numbers)) for name in taken)
+    return tuple(
+        Input(known[name], _dtype(known[name], numbers), known[name].feature in user)
+        for name in taken
+    )
 
 
 def _dtype(tensor: InputTensor, numbers: Mapping[str, str]) -> str:

@@ -37,7 +37,11 @@ def about_inputs(inputs: Sequence[Input]) -> Json:
 
 def _about_input(one: Input) -> Json:
     tensor = one.tensor
-    about: Json = {"dtype": one.dtype, "shape": [BATCH, *one.row], "kind": tensor.kind}
+    about: Json = {
+        "dtype": one.dtype,
+        "shape": [1 if one.user else BATCH, *one.row],
+        "kind": tensor.kind,
+    }
     about["missing"] = -1 if tensor.kind == "id" else "NaN"
     if tensor.kind == "id":
         kinds = {"vocab": tensor.vocab, "words": tensor.words, "buckets": tensor.buckets}

@@ -22,7 +22,7 @@ def require_equal_rows(path: Path) -> None:
     """Change a file. Its weights, if they are in a file beside it, stay there."""
     model = onnx.load(path, load_external_data=False)
     graph = model.graph
-    first, *others = graph.input
+    first, *others = (each for each in graph.input if not _has_one_row(each))
     added = [helper.make_node("Shape", [first.name], [ROWS], start=0, end=1)]
     renamed = {}
     for each in others:
@@ -34,6 +34,11 @@ def require_equal_rows(path: Path) -> None:
     del graph.node[:]
     graph.node.extend([*added, *known])
     onnx.save(model, path)
+
+
+def _has_one_row(value: Any) -> bool:
+    """Whether its rows are fixed, so that onnxruntime itself refuses others: it is the user's."""
+    return bool(value.type.tensor_type.shape.dim[0].dim_value == 1)
 
 
 def _reshaped(value: Any, name: str, first: str) -> Iterator[Any]:

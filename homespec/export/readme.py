@@ -44,14 +44,26 @@ outputs = session.run(["{task}"], features)  # features by name -> [array of [ba
 """
 
 
+USER = """
+## One user's request
+
+The features of the user have one row, for all candidates: {names}. The others have a row for each
+candidate, of which there may be any number, and so have the outputs. Requests of several users
+cannot be batched.
+"""
+
+
 def write_readme(
-    folder: Path, name: str, tasks: Sequence[str], output: str, versions: Mapping[str, str]
-) -> None:
+    folder: Path, name: str, tasks: Sequence[str], output: str, versions: Mapping[str, str],
+    user: Sequence[str] = (),
+) -> None:  # fmt: skip
     """Write README.md for the files that are in the folder."""
     there = {file: words for file, words in FILES.items() if (folder / file).exists()}
     rows = "".join(f"| `{file}` | {words} |\n" for file, words in there.items())
     text = f"# {name}\n\n{output.capitalize()} of {', '.join(tasks)}.\n\n| file | |\n|---|---|\n"
     text += rows
+    if user:
+        text += USER.format(names=", ".join(f"`{each}`" for each in user))
     for file, section in (("model.pt2", PT2), ("model.onnx", ONNX)):
         if file in there:
             text += section.format(task=tasks[0], **versions)

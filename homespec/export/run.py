@@ -128,6 +128,7 @@ def replace_weights(folder: Path, into: Path, out: Path, options: Options, say: 
     else:
         check_free(out, overwrite=False)
     check_intact(into, before)
+    check_same_user(options, before, into)
     subject = Subject(folder, as_before(options, before))
     check_same_graph(subject, into, before)
     check_same_types(subject, into, options, say)
@@ -164,13 +165,26 @@ def as_before(options: Options, before: manifest.Json) -> Options:
         output=before["output"],
         weights=before.get("weights", "float32"),
         device=before["device"],
+        user_features=tuple(before.get("user_features", ())),
         numbers={n: about["dtype"] for n, about in inputs.items() if about["kind"] == "number"},
     )
+
+
+def check_same_user(options: Options, before: manifest.Json, into: Path) -> None:
+    """Raise ExportError if user features are given and the folder was compiled for others."""
+    asked, compiled = options.user_features, before.get("user_features", [])
+    if asked and set(asked) != set(compiled):
+        known = f"the user features {', '.join(compiled)}" if compiled else "no user features"
+        raise ExportError(
+            f"--user-features {','.join(asked)}: {into} is compiled for {known}. Export the run to"
+            " a folder of its own, or leave the option out"
+        )
 
 
 def check_same_graph(subject: Subject, into: Path, before: manifest.Json) -> None:
     """Raise ExportError that says by what the run's model differs from the one compiled."""
     known = set(subject.options.tasks) <= set(subject.spec.tasks)
+    known &= set(subject.options.user_features) < set(subject.spec.features)
     if known and subject.graph_sha256 == before["graph_sha256"]:
         return
     what = differences(load(into / SPEC_FILE), subject.spec) or (

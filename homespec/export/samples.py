@@ -26,15 +26,25 @@ def samples(inputs: Sequence[Input], boundaries: Boundaries, rows: int) -> dict[
     return {each.name: _values(each, boundaries, counts, rows, random) for each in inputs}
 
 
+def as_rows(inputs: Sequence[Input], features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The features of a request as those of whole rows: what is the user's, in each of them."""
+    user = {each.name for each in inputs if each.user}
+    rows = max(len(tensor) for tensor in features.values())
+    return {
+        name: tensor.expand(rows, *tensor.shape[1:]).contiguous() if name in user else tensor
+        for name, tensor in features.items()
+    }
+
+
 def _counts(one: Input, rows: int, random: Generator) -> Tensor:
     """How many events the sequence of a field has in each row [rows]."""
-    return torch.randint(one.tensor.length + 1, (rows,), generator=random)
+    return torch.randint(one.tensor.length + 1, (1 if one.user else rows,), generator=random)
 
 
 def _values(
     one: Input, boundaries: Boundaries, counts: dict[str, Tensor], rows: int, random: Generator
 ) -> Tensor:
-    shape, tensor = (rows, *one.row), one.tensor
+    shape, tensor = (1 if one.user else rows, *one.row), one.tensor
     if tensor.kind == "id":
         values, missing = _ids(one, boundaries.get(tensor.table, ()), shape, random), -1.0
     elif tensor.kind == "number":

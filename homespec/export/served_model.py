@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -100,21 +100,28 @@ def one_row_gains(spec: LoadedSpec) -> bool:
 
 
 def package_program_of(
-    model: Served, features: dict[str, Tensor], one_row_apart: bool
+    model: Served, features: dict[str, Tensor], one_row_apart: bool, user: Collection[str] = ()
 ) -> torch.export.ExportedProgram:
-    """The program that a package is compiled of; on a CPU one row may have code of its own."""
-    if not one_row_apart or next(iter(features.values())).device.type != "cpu":
-        return program_of(model, features)
+    """The program that a package is compiled of; on a CPU one row may have code of its own.
+
+    Not so with inputs of a `user`: a request of one candidate is rare there.
+    """
+    device = next(iter(features.values())).device.type
+    if user or not one_row_apart or device != "cpu":
+        return program_of(model, features, user)
     with torch.no_grad():
         tasks = [*model(features)]
     return program_of(OneRowApart(model, tasks), features)
 
 
-def program_of(model: nn.Module, features: dict[str, Tensor]) -> torch.export.ExportedProgram:
+def program_of(
+    model: nn.Module, features: dict[str, Tensor], user: Collection[str] = ()
+) -> torch.export.ExportedProgram:
     """The model as a graph whose batch is free, from one row on; `features` are two rows or more.
 
-    With a minimum of one, torch.export does not take a batch of one row for a case of its own.
+    The inputs `user` keep their one row. With a minimum of one, torch.export does not take a batch
+    of one row for a case of its own.
     """
     batch = torch.export.Dim(BATCH, min=1)
-    shapes = {name: {0: batch} for name in features}
+    shapes = {name: {} if name in user else {0: batch} for name in features}
     return torch.export.export(model, (features,), dynamic_shapes=(shapes,))

@@ -18,7 +18,7 @@ from homespec.export.graph_identity import graph_sha256
 from homespec.export.inputs import Input, inputs_of
 from homespec.export.number_types import number_types
 from homespec.export.rounded_tables import round_tables, with_rounded_values
-from homespec.export.samples import samples
+from homespec.export.samples import as_rows, samples
 from homespec.export.served_model import Served
 from homespec.header import spec_hash
 from homespec.runtime import GeneratedModule
@@ -27,7 +27,7 @@ from homespec.scoring import Output
 from homespec.train.load_run import Run, Which, load_run
 from homespec.train.tensor_bytes import digest
 from homespec.train.vocabularies import Vocabularies
-from homespec.variant import UnknownNameError
+from homespec.variant import UnknownNameError, Variant
 
 FITTED = "features.", ".boundaries"
 """How logical names of boundaries begin and end."""
@@ -50,6 +50,8 @@ class Options:
     checkpoint: Which = "best"
     spec: PathLike | None = None
     """The spec of a run that does not hold one."""
+    user_features: tuple[str, ...] = ()
+    """The features that a request has once for all its candidates."""
 
 
 class Subject:
@@ -66,13 +68,23 @@ class Subject:
         self.spec = self.run.spec
 
     @cached_property
+    def user_features(self) -> tuple[str, ...]:
+        """The user's, in the order of the spec. Raises ExportError for others than its features."""
+        asked = Variant(mode="inference", user_features=self.options.user_features)
+        try:
+            return asked.asking(self.spec.tasks, self.spec.features).user_features
+        except UnknownNameError as error:
+            raise ExportError(f"--user-features: {error}") from None
+
+    @cached_property
     def _built(self) -> tuple[GeneratedModule, nn.Module]:
         wanted = self.options.tasks
         everything = set(wanted) == set(self.spec.tasks)
+        user = self.user_features or None
         try:
             code, model = build_with_module(
                 self.spec, mode="inference", tasks=None if everything else wanted or None,
-                device=self.options.device,
+                device=self.options.device, user_features=user,
             )  # fmt: skip
         except UnknownNameError as error:
             raise ExportError(f"--tasks: {error}") from None
@@ -102,7 +114,12 @@ class Subject:
     def inputs(self) -> tuple[Input, ...]:
         """Its inputs, in the order of the spec."""
         numbers = number_types(self.spec, self.folder, self.options.numbers)
-        return inputs_of(self.spec, self._built[0].FEATURES, numbers)
+        return inputs_of(self.spec, self._built[0].FEATURES, numbers, self.user_features)
+
+    @property
+    def of_user(self) -> tuple[str, ...]:
+        """The names of the inputs that have one row."""
+        return tuple(each.name for each in self.inputs if each.user)
 
     @cached_property
     def logical(self) -> dict[str, Tensor]:
@@ -122,7 +139,9 @@ class Subject:
     @cached_property
     def graph_sha256(self) -> str:
         """What identifies the code of its package."""
-        return graph_sha256(self.spec, self.tasks, self.options.output, self.options.weights)
+        return graph_sha256(
+            self.spec, self.tasks, self.options.output, self.options.weights, self.user_features
+        )
 
     @cached_property
     def _boundaries(self) -> dict[str, list[float]]:
@@ -199,8 +218,9 @@ class Subject:
         self, features: Mapping[str, Tensor], output: Output, model: nn.Module | None = None
     ) -> dict[str, Tensor]:
         trained = Served(model or self._expected, self.spec, output)
+        rows = as_rows(self.inputs, features)
         with torch.no_grad():
-            outputs = trained({n: t.to(self.options.device) for n, t in features.items()})
+            outputs = trained({n: t.to(self.options.device) for n, t in rows.items()})
         return {task: outputs[task] for task in self.tasks}
 
     def about(self) -> manifest.Json:
@@ -218,4 +238,4 @@ class Subject:
             "inputs": manifest.about_inputs(self.inputs),
             "tasks": manifest.about_tasks(self.spec, self.tasks, self.options.output),
             "text_ids": manifest.about_text_ids(),
-        }
+        } | ({"user_features": [*self.user_features]} if self.user_features else {})

@@ -20,6 +20,7 @@ from homespec.export.inputs import Input
 TYPES = {"int64": "TYPE_INT64", "float32": "TYPE_FP32", "float64": "TYPE_FP64"}
 KINDS = {"cpu": "KIND_CPU", "cuda": "KIND_GPU"}
 FREE = -1
+NOTE = "  # a request is one user with any number of candidates, so requests cannot be batched"
 CONFIG = "config.pbtxt"
 AOTI, ONNX = "_aoti", "_onnx"
 """What the names of models end in."""
@@ -34,7 +35,7 @@ def aoti_configs(
         name + AOTI: _model(
             name + AOTI, 'backend: "pytorch"\nplatform: "torch_aoti"',
             [_tensor("input", place(i), x) for i, x in enumerate(inputs)],
-            [_output(result(task)) for task in tasks], device,
+            [_output(result(task)) for task in tasks], device, _note(inputs),
         ),
     }  # fmt: skip
 
@@ -43,7 +44,12 @@ def onnx_configs(name: str, inputs: Sequence[Input], tasks: Sequence[str]) -> di
     """The text of config.pbtxt of the model that serves model.onnx, by the model's name."""
     head = 'backend: "onnxruntime"\nplatform: "onnxruntime_onnx"'
     took = [_tensor("input", each.name, each) for each in inputs]
-    return {name + ONNX: _model(name + ONNX, head, took, map(_output, tasks), "cpu")}
+    return {name + ONNX: _model(name + ONNX, head, took, map(_output, tasks), "cpu", _note(inputs))}
+
+
+def _note(inputs: Sequence[Input]) -> str:
+    """Why Triton must not batch requests of several users, as a comment."""
+    return NOTE if any(each.user for each in inputs) else ""
 
 
 def place(index: int) -> str:
@@ -56,9 +62,11 @@ def result(task: str) -> str:
     return f"RESULT[{task}]"
 
 
-def _model(name: str, head: str, inputs: Iterable[str], outputs: Iterable[str], device: str) -> str:
+def _model(
+    name: str, head: str, inputs: Iterable[str], outputs: Iterable[str], device: str, note: str
+) -> str:
     group = f"instance_group [{{ count: 1, kind: {KINDS[device]} }}]"
-    return _joined([f'name: "{name}"', head, "max_batch_size: 0", *inputs, *outputs, group])
+    return _joined([f'name: "{name}"', head, f"max_batch_size: 0{note}", *inputs, *outputs, group])
 
 
 def _ensemble(name: str, inputs: Sequence[Input], tasks: Sequence[str]) -> str:
@@ -69,7 +77,7 @@ def _ensemble(name: str, inputs: Sequence[Input], tasks: Sequence[str]) -> str:
     steps = "\n".join(f"      {line}" for line in maps)
     return _joined([
         f'name: "{name}"',
-        'platform: "ensemble"\nmax_batch_size: 0',
+        f'platform: "ensemble"\nmax_batch_size: 0{_note(inputs)}',
         *(_tensor("input", each.name, each) for each in inputs),
         *map(_output, tasks),
         "ensemble_scheduling {\n  step [\n    {\n"
@@ -83,7 +91,7 @@ def _joined(parts: Iterable[str]) -> str:
 
 def _tensor(kind: str, name: str, one: Input) -> str:
     note = "" if name == one.name else f"  # {one.name}"
-    return _io(kind, name, TYPES[one.dtype], (FREE, *one.row)) + note
+    return _io(kind, name, TYPES[one.dtype], (1 if one.user else FREE, *one.row)) + note
 
 
 def _output(name: str) -> str:
