@@ -1,5 +1,5 @@
-"""Drafting: a sample of a table -> a commented spec to start from. No torch."""
+"""Drafting: writes a commented first spec from a sample of a table. No torch."""
 
 
 class DraftError(ValueError):
-    """No spec can be made of the data; the message says what to do."""
+    """Raised if no spec can be made from the data. The message gives the remedy."""

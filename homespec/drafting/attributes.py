@@ -1,4 +1,4 @@
-"""Drafting: columns that are functions of an id, such as attributes of a user or an item."""
+"""Drafting: finds columns that are functions of an id, such as attributes of a user or an item."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from homespec.drafting import name_words as names
 from homespec.drafting.seen import Seen
 
 MIXED = 0.01
-"""Largest share of ids with several values, among those that chance would give several."""
+"""Largest share of ids with several values, among those that would have several by chance."""
 EXPECTED = 5.0
-"""Number of such ids from which there is a verdict."""
+"""Minimum number of such ids for a verdict."""
 MIN_DIFFERENT = 20
-"""Ids that an entity has."""
+"""Minimum number of ids of an entity."""
 
 
 def entities(columns: Iterable[Seen]) -> Iterator[Seen]:
-    """Columns with ids of users, items and their like, each in several rows."""
+    """Columns with ids of users, items and similar entities, each in several rows."""
     for seen in columns:
         named = names.has(seen.name, names.IDS)
         if named and seen.ids is not None and seen.distinct >= MIN_DIFFERENT and seen.repeats > 1.5:
@@ -35,7 +35,7 @@ def owner_of(seen: Seen, entities: Iterable[Seen]) -> str:
 
 
 def _is_of(seen: Seen, entity: Seen) -> bool:
-    """Whether all rows of an id have the same value, where chance would give many ids several."""
+    """Whether all rows of an id have the same value, although many would differ by chance."""
     both = (seen.codes >= 0) & (entity.codes >= 0)
     ids, values = entity.codes[both], seen.codes[both]
     if not len(ids):
@@ -50,7 +50,7 @@ def _is_of(seen: Seen, entity: Seen) -> bool:
 
 
 def _chance(seen: Seen, sizes: Array) -> float:
-    """How many ids of `sizes` rows would have several values if values fell by chance."""
+    """Expected number of ids, with `sizes` rows each, that would have several values by chance."""
     shares = seen.counts / max(1, seen.counts.sum())
     unique, many = np.unique(sizes, return_counts=True)
     same = np.array([np.sum(shares ** float(size)) for size in unique[unique > 1]])

@@ -1,4 +1,4 @@
-"""Drafting: what becomes of a column, and the numbers for it as the comment beside its line."""
+"""Drafting: the choice for a column, with the numbers that support it as a comment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from homespec.diagnostics.render.terminal import printable
 
 SHOWN = 24
-"""Characters of a text of the data that comments show."""
+"""Maximum number of characters of the data's texts in comments."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Choice:
     """A feature of a column."""
 
     column: str
-    """Where there are several, as of a history, the first."""
+    """The first, if there are several, as for a history."""
     options: dict[str, Any]
-    """As in a spec, without `dim`."""
+    """The options in the spec, without `dim`."""
     comment: str
     dim: int = 0
     """Width of its embedding; 0 without one."""
@@ -28,25 +28,28 @@ class Choice:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A column of which no feature is made."""
+    """A column that does not become a feature."""
 
     column: str
     reason: str
 
 
 def harmless(text: str) -> str:
-    """A text in a comment: in one line, and without what homespec reads in comments."""
+    """A text for a comment: on one line, and without anything that homespec reads in comments."""
     return re.sub("(?<=homespec):", "\N{RATIO}", printable(text), flags=re.IGNORECASE)
 
 
 def quoted(text: str) -> str:
-    """A text of the data in a comment: short, in one line, and no comment for homespec."""
+    """A text of the data for a comment: short, on one line, and not a comment for homespec."""
     plain = harmless(text)
     return f'"{plain[:SHOWN]}…"' if len(plain) > SHOWN else f'"{plain}"'
 
 
 def share(part: float, whole: float) -> str:
-    """A share in percent with two digits: `12%`, `0.34%`. Only none is 0%, and all of it 100%."""
+    """A share in percent with two digits:
+
+    `12%`, `0.34%`. Only exactly 0 is 0%, and only 1 is 100%.
+    """
     percent = 100 * part / whole if whole else 0.0
     if part and percent < 0.01:
         return "<0.01%"
@@ -70,5 +73,5 @@ def nice(least: float, steps: tuple[int, ...] = (1, 2, 5, 10)) -> int:
 
 
 def width(values: int) -> int:
-    """The width of an embedding of this many values."""
+    """The width of an embedding for this number of values."""
     return 4 if values <= 10 else 8 if values <= 10_000 else 16

@@ -1,4 +1,4 @@
-"""Drafting: a sample -> what a first spec is to say, and why."""
+"""Drafting: decides on the contents of a first spec from a sample, with reasons."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from homespec.schema.field_types import MAX_ENTRIES
 from homespec.source.scalars import resolve
 
 WIDE = 200
-"""In tables of more numbers each is one column of v, not an embedding."""
+"""In tables with more numbers, each becomes a column of v instead of an embedding."""
 MAX_COLUMN = 200
-"""Characters of the name of a column that a spec may have."""
+"""Maximum length of a column's name in a spec."""
 
 
 @dataclass
 class Draft:
-    """What a spec of a table is to say."""
+    """The contents of a table's spec."""
 
     sample: Sample
     tasks: list[Candidate]
@@ -41,13 +41,13 @@ class Draft:
     features: list[Choice] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     times: list[Seen] = field(default_factory=list)
-    """Times of the rows, by which the latest can be held out."""
+    """Columns with times, by which the latest rows can be held out."""
     user: str = ""
-    """A column of users; "" if none looks like it."""
+    """The column of users; "" if no column looks like one."""
 
 
 def draft(sample: Sample, labels: tuple[str, ...], advance: Callable[[int], None]) -> Draft:
-    """Look at all columns; `labels` are the user's, () to look for some. Raises DraftError."""
+    """Examine all columns. `labels` are the user's, or () to find some. Raises DraftError."""
     _check_names(sample.table.column_names)
     single, lists = _seen(sample, advance)
     known = list(entities(single.values()))
@@ -76,14 +76,14 @@ def draft(sample: Sample, labels: tuple[str, ...], advance: Callable[[int], None
 
 
 def _says_label(seen: Seen) -> bool:
-    """Whether a column has the name of a label, or of a behaviour that is counted or constant."""
+    """Whether a column has the name of a label, or is a behaviour that is counted or constant."""
     if names.is_behaviour(seen.name):
         return seen.distinct == 1 or seen.is_count
     return names.is_only_label(seen.name)
 
 
 def _check_names(columns: list[str]) -> None:
-    """Raise DraftError where most names are numbers, as in a file without a line of names."""
+    """Raise DraftError if most names are numbers, as in a file without a header."""
     numbers = [name for name in columns if isinstance(resolve(name.strip()), int | float)]
     if len(numbers) > len(columns) / 2:
         raise DraftError(
@@ -95,7 +95,7 @@ def _check_names(columns: list[str]) -> None:
 def _seen(
     sample: Sample, advance: Callable[[int], None]
 ) -> tuple[dict[str, Seen], dict[str, SeenLists]]:
-    """All columns, those of lists apart."""
+    """All columns, with those of lists separate."""
     single: dict[str, Seen] = {}
     lists: dict[str, SeenLists] = {}
     table, total = sample.table, sample.rows
@@ -151,7 +151,7 @@ def _choose_features(
 
 
 def _noted(choice: Choice, tasks: list[Candidate]) -> Choice:
-    """The choice, with a word on a label that its column is a part of."""
+    """The choice, with a remark if its column is part of a label."""
     of = next((task for task in tasks if choice.column in task.label.columns), None)
     if of is None:
         return choice
@@ -178,7 +178,7 @@ def _leak(
     owners: Mapping[str, str],
     others: Mapping[str, Candidate],
 ) -> str:
-    """Why a column would tell the model what it is to predict; "" if it does not."""
+    """Why a column would reveal a label to the model; "" if it does not."""
     if seen.name in others:
         other = others[seen.name]
         return f"it may be another label: {other.label}, {other.counted}; {other.why}"
@@ -195,9 +195,9 @@ def _leak(
 
 
 def _list_leak(seen: SeenLists, draft: Draft) -> str:
-    """Why the lengths of lists would tell the model what it is to predict; "" if they do not.
+    """Why the lengths of lists would reveal a label to the model; "" if they do not.
 
-    What a user bought is empty where there is no purchase.
+    For example, a list of bought items is empty without a purchase.
     """
     sizes = look_at(seen.name, pa.chunked_array([seen.sizes]), draft.sample.half, draft.sample.rows)
     found = _told(sizes, draft.tasks)

@@ -1,4 +1,4 @@
-"""Drafting: the labels that the user gives, as columns or as tests of columns."""
+"""Drafting: the labels that the user gives, as columns or tests of columns."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from homespec.schema.label_parser import parse_label
 from homespec.schema.labels import Column, Label
 
 SHOWN = 4
-"""Texts of a column that a message names."""
+"""Maximum number of a column's texts in a message."""
 
 
 def given(
     texts: tuple[str, ...], columns: Mapping[str, Seen], others: Collection[str], table: pa.Table
 ) -> list[Candidate]:
-    """A candidate for each label of the user's. Raises DraftError.
+    """A candidate for each of the user's labels. Raises DraftError.
 
-    `others` are columns of which no label is made, such as lists.
+    `others` are columns that cannot be labels, such as lists.
     """
     return [_given(text, columns, others, table) for text in dict.fromkeys(texts)]
 
@@ -56,7 +56,7 @@ def _given(
 
 
 def _parsed(text: str, columns: Collection[str]) -> Label:
-    """A column of exactly this name, or else what the text says."""
+    """The column with exactly this name, or else the parsed text."""
     if text in columns and "`" not in text and "\n" not in text:
         return Label(Column(text))
     try:
@@ -92,7 +92,7 @@ def _of_column(text: str, seen: Seen) -> tuple[Label, bool]:
 
 
 def describe(candidate: Candidate) -> str:
-    """What a comment says of a regression."""
+    """The comment on a regression."""
     known = candidate.values[np.isfinite(candidate.values)]
     if not len(known):
         return "no label in the rows that were read"

@@ -1,4 +1,4 @@
-"""Drafting: groups of tasks, by the correlation of their labels."""
+"""Drafting: groups tasks by the correlation of their labels."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from homespec.data.columns import Array
 
 MIN_TASKS = 4
-"""Fewer tasks make no two groups of two."""
+"""Minimum number of tasks for two groups of two."""
 ALIKE = 0.3
-"""Groups of two tasks or more become one from this correlation on."""
+"""Correlation from which groups of at least two tasks are merged."""
 FAR_APART = 100.0
-"""Rates that differ by such a factor do not go into one group where there is a choice."""
+"""Tasks whose rates differ by this factor are kept in different groups if possible."""
 MIN_CASES = 20
-"""Positive rows of a label, to say where it is positive."""
+"""Minimum number of positive rows for a statement about where a label is positive."""
 MOST = 0.9
-"""A label that is 1 in more of the rows contains others by chance."""
+"""A label that is 1 in a larger share of rows contains others by chance."""
 WORDS = {
     "watch": "click clk view watch finish play complete effective open ctr",
     "interaction": "like follow comment forward share favorite fav collect profile enter reply"
@@ -31,17 +31,15 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Group:
-    """Tasks, by their places, and how their labels correlate."""
+    """Tasks by index, and the correlation of their labels."""
 
     members: tuple[int, ...]
     correlation: float
-    """The mean over its pairs."""
+    """The mean correlation over its pairs."""
 
 
 def groups_of(labels: Sequence[Array], rates: Sequence[float]) -> list[Group]:
-    """Groups of two tasks or more, the first task's first; none unless there are two of them at
-    least, and the labels of each go together.
-    """
+    """Groups of at least two tasks with correlated labels, in order of their first tasks."""
     if len(labels) < MIN_TASKS:
         return []
     likeness = correlations(labels)
@@ -60,10 +58,9 @@ def groups_of(labels: Sequence[Array], rates: Sequence[float]) -> list[Group]:
 
 
 def correlations(labels: Sequence[Array]) -> Array:
-    """The correlation of each two labels, if positive, over the greatest that their rates allow;
-    [T, T].
+    """Pairwise correlations of labels [T, T], if positive, relative to what their rates allow.
 
-    Without that, a rare label would hardly correlate with a frequent one, of which it is a case.
+    Without this division, a rare label would hardly correlate with a frequent one that it implies.
     """
     size = len(labels)
     found = np.eye(size)
@@ -79,7 +76,7 @@ def _correlation(one: Array, other: Array) -> float:
     if len(one) < 2 or one.std() == 0 or other.std() == 0:
         return 0.0
     plain = float(np.corrcoef(one, other)[0, 1])
-    if plain <= 0:  # of rare labels -1 would be chance
+    if plain <= 0:  # for rare labels, -1 would be chance
         return plain
     most = float(np.corrcoef(np.sort(one), np.sort(other))[0, 1])
     return plain / most
@@ -88,7 +85,7 @@ def _correlation(one: Array, other: Array) -> float:
 def _nearest(
     clusters: list[tuple[int, ...]], likeness: Array, rates: Sequence[float]
 ) -> tuple[float, int, int]:
-    """The two clusters to merge next: a single task first, then the most alike."""
+    """The two clusters to merge next: single tasks first, then the most similar."""
     best = (-np.inf, -np.inf, 0, 0)
     singles = any(len(cluster) == 1 for cluster in clusters)
     for one in range(len(clusters)):

@@ -1,4 +1,4 @@
-"""Drafting: ids and categories: a vocabulary, or hash rows with room against collisions."""
+"""Drafting: ids and categories: a vocabulary, or hash buckets with room against collisions."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from homespec.drafting.seen import Seen
 from homespec.schema.embedded import MAX_TEXT
 
 SMALL = 100
-"""Number of ids up to which none should share a row."""
+"""Largest number of ids for which none should share a row."""
 MOST_EACH = 100
-"""Rows to an id, so that none shares one."""
+"""Rows per id, so that ids do not share rows."""
 MAX_BUCKETS = 5_000_000
 ROOM = ((10_000, 10), (100_000, 4), (10**12, 2))
-"""Up to how many ids there are how many rows to each: n rows to an id leave about 1/n sharing."""
+"""Rows per id, by the largest number of ids: with n rows per id, about 1/n of them share."""
 LISTED = 8
-"""So many texts are listed by name."""
+"""Maximum number of texts that are listed."""
 LIST_WIDTH = 44
-"""Characters of such a list."""
+"""Maximum number of characters of such a list."""
 MANY_SEEN = 10
-"""A text that is listed was seen so often, unless all rows were."""
+"""Minimum count of a listed text, unless the sample is all rows."""
 FEW_REPEATS = 1.5
-"""Rows to an id below which there is little to learn of each."""
+"""Rows per id below which there is little to learn about each."""
 MIN_ROWS = 50
-"""In fewer rows repetitions are chance."""
+"""With fewer rows, repetitions are chance."""
 SMALL_VOCAB = 1000
 
 
 def choose_id(seen: Seen) -> Choice | LeftOut:
-    """A feature of ids, or why there is none."""
+    """A feature of ids, or the reason why there is none."""
     if seen.ids is None:
         return LeftOut(seen.name, "numbers with fractions, or too large for float64, are not ids")
     if odd := seen.written_numbers:
@@ -58,7 +58,7 @@ def _hardly_repeats(seen: Seen) -> bool:
 
 
 def _table(seen: Seen) -> tuple[dict[str, Any], str]:
-    """`vocab` or `buckets`, and what to say of it."""
+    """`vocab` or `buckets`, with a comment."""
     if seen.is_text:
         texts = _listed(seen)
         if texts:
@@ -69,7 +69,7 @@ def _table(seen: Seen) -> tuple[dict[str, Any], str]:
 
 
 def _top(seen: Seen) -> int | None:
-    """The greatest of whole numbers from 0 on that hardly leave gaps; None for others."""
+    """The largest of whole numbers from 0 that leave few gaps; None for others."""
     ids = seen.ids
     assert ids is not None
     low, high = int(ids.min()), int(ids.max())
@@ -81,7 +81,7 @@ def _top(seen: Seen) -> int | None:
 
 
 def _listed(seen: Seen) -> list[str]:
-    """The texts of a vocabulary by name, in the order of the alphabet; [] for too many."""
+    """The texts of a vocabulary in alphabetical order; [] if there are too many."""
     if seen.distinct > LISTED or (seen.rows < seen.total and seen.counts.min() < MANY_SEEN):
         return []
     texts = sorted(seen.texts)
@@ -93,7 +93,7 @@ def _listed(seen: Seen) -> list[str]:
 
 
 def buckets_for(seen: Seen) -> tuple[dict[str, Any], str]:
-    """Rows with room against collisions, and how many of the ids of the sample share one."""
+    """Rows with room against collisions, and the number of the sample's ids that share one."""
     assert seen.ids is not None
     ids = np.unique(seen.ids)
     rows = _first_guess(seen, ids)
@@ -109,7 +109,7 @@ def buckets_for(seen: Seen) -> tuple[dict[str, Any], str]:
 
 
 def _first_guess(seen: Seen, ids: np.ndarray[Any, Any]) -> int:
-    """Ten rows to an id, of many ids fewer; of whole numbers that leave few gaps their range."""
+    """Ten rows per id, or fewer for many ids; for whole numbers with few gaps, their range."""
     low, high, many = int(ids.min()), int(ids.max()), seen.expected
     if not seen.is_text and low >= 0 and high < 3 * many:
         return min(MAX_BUCKETS, nice(1.1 * max(high + 1, many)))
@@ -122,7 +122,7 @@ def _room(ids: int) -> int:
 
 
 def _many(seen: Seen, what: str) -> str:
-    """How many values there are; of a sample how many are expected in all rows."""
+    """The number of values; for a sample, also the expected number in all rows."""
     about = f", about {seen.expected:,} in all rows" if seen.expected > seen.distinct else ""
     return f"{seen.distinct:,} {what}{about}"
 

@@ -1,4 +1,4 @@
-"""Drafting: a column of single values -> the feature that it becomes, or why it becomes none."""
+"""Drafting: the feature that a column of single values becomes, or why it becomes none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from homespec.drafting.number_choice import choose_number
 from homespec.drafting.seen import Seen
 
 CATEGORIES = 20
-"""So few whole numbers from 0 on are categories."""
+"""At most this many whole numbers from 0 are categories."""
 DAY = r"([0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4})"
 CLOCK = r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?( ?[AaPp][Mm])?"
 DATE = rf"^{DAY}([ T]{CLOCK})?( ?(Z|UTC|[+-][0-9]{{2}}:?[0-9]{{2}}))?$"
@@ -23,7 +23,7 @@ EPOCHS = ((1e8 * 3, 5e9), (1e8 * 3 * 1e3, 5e9 * 1e3), (1e8 * 3 * 1e6, 5e9 * 1e6)
 
 
 def choose(seen: Seen, wide: bool) -> Choice | LeftOut:
-    """A feature of the column, or why there is none."""
+    """A feature of the column, or the reason why there is none."""
     if not seen.distinct:
         return LeftOut(seen.name, "every row is missing")
     if seen.distinct == 1 and not seen.absent:
@@ -42,7 +42,7 @@ def choose(seen: Seen, wide: bool) -> Choice | LeftOut:
 
 
 def is_category(seen: Seen) -> bool:
-    """Whether numbers are ids or categories: by their name, or since they are few from 0 on."""
+    """Whether numbers are ids or categories, by their name or because they are few, from 0."""
     if not seen.is_whole:
         return seen.is_huge
     assert seen.numbers is not None
@@ -56,7 +56,7 @@ def is_category(seen: Seen) -> bool:
 
 
 def is_time(seen: Seen) -> bool:
-    """Whether it is a time or a date: by its type, as text, as 20240501, or since 1970."""
+    """Whether it is a time or a date: by type, as text, as 20240501, or as a Unix time."""
     if not seen.distinct:
         return False
     if pa.types.is_temporal(seen.kind):
@@ -72,14 +72,14 @@ def is_time(seen: Seen) -> bool:
 
 
 def _is_day(numbers: Array) -> bool:
-    """Whether all numbers are days as 20240501, in the 20th or the 21st century."""
+    """Whether all numbers are days like 20240501, in the 20th or 21st century."""
     month, day = numbers // 100 % 100, numbers % 100
     in_range = (numbers > 19_000_000) & (numbers < 22_000_000) & (month >= 1) & (month <= 12)
     return bool((in_range & (day >= 1) & (day <= 31)).all())
 
 
 def numbers_rows(seen: Seen) -> bool:
-    """Whether it counts the rows of the file."""
+    """Whether it numbers the rows of the file."""
     if not seen.is_whole or seen.absent or seen.distinct < max(seen.rows, 3):
         return False
     steps = np.diff(seen.row_numbers)

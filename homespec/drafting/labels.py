@@ -1,4 +1,4 @@
-"""Drafting: which columns may be labels, as tasks, and how likely that is."""
+"""Drafting: finds columns that may be labels, with their likelihood."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from homespec.drafting.seen import Seen
 from homespec.schema.labels import Among, Column, Compared, Label
 
 NAMED, BEHAVIOUR, ZERO_ONE, TWO_VALUES = 3, 2, 1, 0
-"""How likely a candidate is a label: its name says so; it names what users do; it holds 0 and 1;
-it has two values."""
+"""The likelihood that a candidate is a label: its name says so; it names a behaviour; it holds 0
+and 1; it has two values."""
 YES = ("yes", "true", "y", "t", "positive", "pos", "1", "success", "good", "clicked", "bought")
 MAX_UNNAMED = 4
-"""So many columns of 0 and 1 without a telling name are taken for labels; of more none is."""
+"""Maximum number of columns of 0 and 1 that become labels without a suggestive name; if there are
+more, none does."""
 MIN_EACH = 3
-"""Rows that a candidate has of either value."""
+"""Minimum number of a candidate's rows with each value."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Candidate:
 
     label: Label
     column: str
-    """From which the task has its name."""
+    """The column that gives the task its name."""
     values: Array
-    """By row of the sample, NaN where missing, [N]."""
+    """The label of each row of the sample [N], NaN if missing."""
     strength: int
     why: str
     regression: bool = False
@@ -48,14 +49,14 @@ class Candidate:
 
     @property
     def said_rate(self) -> str:
-        """The rate in words; that it is a regression, or that there are no labels."""
+        """The rate in words, or a remark that it is a regression or has no labels."""
         if self.regression:
             return "a number"
         return "no labels" if np.isnan(self.rate) else share(self.rate, 1)
 
     @property
     def counted(self) -> str:
-        """Positives and rows, as a comment has them."""
+        """Positives and rows, for a comment."""
         known = self.values[~np.isnan(self.values)]
         return f"{share(known.sum(), len(known))} of {len(known):,} rows"
 
@@ -63,7 +64,7 @@ class Candidate:
 def candidates(
     columns: Iterable[Seen], owners: Mapping[str, str], table: pa.Table
 ) -> Iterator[Candidate]:
-    """Columns that may be labels; `owners` has those that are functions of an id."""
+    """Columns that may be labels; `owners` has columns that are functions of an id."""
     for seen in columns:
         if seen.name in owners or "`" in seen.name or not seen.name.strip():
             continue
@@ -76,7 +77,7 @@ def candidates(
 
 
 def _candidate(seen: Seen) -> tuple[Label, int, str] | None:
-    """The label of a column, how likely it is one, and why."""
+    """The label of a column, its likelihood, and the reason."""
     column, numbers = Column(seen.name), seen.numbers
     if seen.is_binary:
         if names.is_named_label(seen.name):
@@ -100,7 +101,7 @@ def _candidate(seen: Seen) -> tuple[Label, int, str] | None:
 
 
 def positive(seen: Seen) -> Among | Compared:
-    """The test for the value that means yes, or the rarer one."""
+    """The test for the value that means yes, or else for the rarer value."""
     if seen.numbers is not None:
         return Compared("==", float(seen.numbers.max()))
     common, rare = seen.texts
@@ -122,10 +123,10 @@ def _has_both(values: Array) -> bool:
 
 
 def chosen(found: list[Candidate], order: list[str], unlike: list[Seen]) -> list[Candidate]:
-    """The candidates that become tasks where the user names none. Raises DraftError.
+    """The candidates that become tasks if the user names none. Raises DraftError.
 
-    `unlike` are columns with the name of a label that hold something else: what they hold is more
-    likely meant than a column of 0 and 1 of any name.
+    `unlike` are columns with the name of a label but other values. They are more likely to be meant
+    than an arbitrary column of 0 and 1.
     """
     best = max((candidate.strength for candidate in found), default=-1)
     if best >= BEHAVIOUR:
@@ -142,7 +143,7 @@ def chosen(found: list[Candidate], order: list[str], unlike: list[Seen]) -> list
 
 
 def _why_not(seen: Seen) -> str:
-    """The remark on a column that has the name of a label, but not its values."""
+    """The remark on a column with the name of a label but other values."""
     name = quoted(seen.name)[1:-1]
     option = f"--label '{name if name.isidentifier() else f'`{name}`'}"
     if seen.distinct < 2:

@@ -1,4 +1,4 @@
-"""Drafting: columns that almost determine a label, as data from after the event does."""
+"""Drafting: finds columns that almost determine a label, like data from after the event."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from homespec.data.columns import Array
 from homespec.drafting.seen import Seen
 
 TELLS = 0.99
-"""AUC of a single column from which on it looks like a leak."""
+"""AUC of a single column from which it looks like a leak."""
 MIN_EACH = 5
-"""Rows of either label in each half: by chance, a column hardly has such an AUC in both."""
+"""Minimum number of rows of each label in each half, so that such an AUC is not chance."""
 BINS = 256
 """Numbers with more values are split into this many parts of equal size."""
 MIN_ROWS = 200
 
 
 def tells(seen: Seen, labels: Sequence[Array]) -> Iterator[float]:
-    """The AUC that a column has alone for each label; 0.5 if there are too few rows to say.
+    """The AUC of a column alone for each label; 0.5 if there are too few rows to tell.
 
-    Its values, a missing one included, are scored by their rate of positives in one half of the
-    rows, and measured in the other half, both ways. So an id that occurs once has no effect.
+    Its values, including the missing one, are scored by their rate of positives in one half of the
+    rows and measured in the other half, in both directions. So an id that occurs once has no
+    effect.
     """
     codes, values = _codes(seen)
     half = np.random.default_rng(0).random(len(codes)) < 0.5
@@ -45,7 +46,7 @@ def _tells(codes: Array, half: Array, positive: Array, values: int) -> float:
 
 
 def _codes(seen: Seen) -> tuple[Array, int]:
-    """By row the place of its value, the last for missing ones; and how many places there are."""
+    """The index of each row's value, the last one for missing values; and the number of indices."""
     values, codes = seen.distinct, seen.codes
     if seen.numbers is not None and values > BINS:
         cuts = np.quantile(seen.numbers[codes[codes >= 0]], np.arange(1, BINS) / BINS)
@@ -55,7 +56,7 @@ def _codes(seen: Seen) -> tuple[Array, int]:
 
 
 def _rates(codes: Array, positive: Array, values: int) -> Array:
-    """The rate of each value, [values]; that of all rows where it does not come up."""
+    """The rate of each value [values]; the overall rate for values that do not occur."""
     rows = np.bincount(codes, minlength=values)
     hits = np.bincount(codes, weights=positive, minlength=values)
     mean = positive.mean()
@@ -63,7 +64,7 @@ def _rates(codes: Array, positive: Array, values: int) -> Array:
 
 
 def _auc(scores: Array, codes: Array, positive: Array, values: int) -> float:
-    """The AUC of scores [values] on rows, equal ones counted half."""
+    """The AUC of scores [values] on rows; ties count half."""
     ones = np.bincount(codes, weights=positive, minlength=values)
     zeros = np.bincount(codes, minlength=values) - ones
     levels, at = np.unique(scores, return_inverse=True)

@@ -15,18 +15,18 @@ from homespec.drafting.name_words import feature_name
 from homespec.drafting.seen import Seen, SeenLists
 
 LONGEST = 50
-"""Values of a list, or events, that are kept at most."""
+"""Maximum number of values of a list, or events, that are kept."""
 COVERED = 0.99
-"""Share of lists that are kept whole."""
+"""Share of lists that are kept completely."""
 OVERLAP = 0.3
-"""Share of the values of a history that are also ids of the candidate's column."""
+"""Minimum share of a history's values that are also ids of the candidate's column."""
 MIN_SHARED = 5
-"""Different values that a history has at least: 0 and 1 are among many ids."""
+"""Minimum number of distinct values of a history, because 0 and 1 are common ids."""
 MAX_VECTOR = 4096
 PROJECTED = 64
 """A wider vector is projected to this width."""
 MAX_NUMBER = 1e30
-"""Larger numbers leave no room in float32 for what is computed of them."""
+"""Larger numbers may overflow float32 in computations."""
 
 
 def choose_lists(lists: Iterable[SeenLists], ids: Mapping[str, Seen]) -> list[Choice | LeftOut]:
@@ -78,7 +78,7 @@ def _choose(seen: SeenLists) -> Choice | LeftOut:
 
 
 def _vector(seen: SeenLists) -> Choice | None:
-    """A vector, if all lists that are there hold equally many numbers with fractions."""
+    """A vector, if all existing lists have the same number of elements and contain fractions."""
     sizes = np.unique(seen.sizes[seen.sizes > 0])
     elements, numbers = seen.elements, seen.elements.numbers
     floats = pa.types.is_floating(seen.kind) or pa.types.is_decimal(seen.kind)
@@ -96,7 +96,7 @@ def _vector(seen: SeenLists) -> Choice | None:
 
 
 def _candidate(seen: SeenLists, ids: Mapping[str, Seen]) -> str:
-    """The column whose ids a history holds, by its values and its name; "" if it is none."""
+    """The column whose ids a history contains, by values and name; "" if there is none."""
     if seen.elements.ids is None or int(seen.sizes.max(initial=0)) < 2:
         return ""
     own = np.unique(seen.elements.ids)
@@ -115,7 +115,7 @@ def _candidate(seen: SeenLists, ids: Mapping[str, Seen]) -> str:
 
 
 def _history(fields: Mapping[str, SeenLists], others: Iterable[SeenLists]) -> Choice:
-    """A sequence: fields by the candidate's column, and `others` that events alone have."""
+    """A sequence: fields by the candidate's column, and `others` that only events have."""
     first = next(iter(fields.values()))
     own: dict[str, SeenLists] = {}
     for seen in others:
@@ -134,7 +134,7 @@ def _history(fields: Mapping[str, SeenLists], others: Iterable[SeenLists]) -> Ch
 
 
 def _field(seen: SeenLists) -> dict[str, Any]:
-    """What only events have, in a table of its own."""
+    """A field that only events have, with its own table."""
     return {"id": buckets_for(seen.elements)[0], "dim": width(seen.elements.expected)}
 
 
@@ -143,7 +143,7 @@ def _of_lists(seen: SeenLists) -> dict[str, Any]:
 
 
 def _written(seen: SeenLists) -> dict[str, str]:
-    """How the lists are written, where it is not as usual."""
+    """How the lists are written, if that is unusual."""
     separator = {"separator": seen.separator} if seen.separator else {}
     return separator | ({"padding": seen.padding} if seen.padding else {})
 

@@ -1,4 +1,4 @@
-"""Drafting: columns of text that hold lists, and at what they are taken apart."""
+"""Drafting: finds text columns that contain lists, and the separators of these."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from homespec.drafting.seen import Seen
 from homespec.schema.input_tensors import InputTensor
 
 LOOKED_INTO = 20_000
-"""So many different texts of a column are looked into."""
+"""Maximum number of distinct texts of a column that are examined."""
 BRACKETED = r"^\[.*\]$"
 SHARE = 0.3
-"""Share of texts that must contain a comma, besides digits or letters, to be lists."""
+"""Minimum share of texts with a comma, besides digits or letters, for lists."""
 ITEM = r"[\w.-]+"
 LISTED = rf"^{ITEM}(?:\s*,\s*{ITEM})+$"
 CODE = r"[\w.-]*[0-9][\w.-]*"
-"""An id with a digit: words with spaces between them are names."""
+"""An id with a digit; words separated by spaces are names."""
 SPACED = rf"^{CODE}(?: +{CODE})*$"
 
 
 def separator_of(seen: Seen) -> str | None:
-    """What separates lists in text: a mark, "" for commas and brackets; None if it is no lists."""
+    """The separator of lists in text, "" for commas and brackets; None if they are not lists."""
     if not columns.is_text(seen.kind) or seen.numbers is not None or seen.distinct < 2:
         return None
     words = seen.values[:LOOKED_INTO]
@@ -49,7 +49,7 @@ def separator_of(seen: Seen) -> str | None:
 
 
 def _spaced(words: pa.Array) -> bool:
-    """Whether they are ids with spaces between them, in some more than in others."""
+    """Whether they are ids separated by spaces, of varying number."""
     if not pc.all(pc.match_substring_regex(words, SPACED)).as_py():
         return False
     spaces = pc.count_substring_regex(words, " +").to_numpy()
@@ -58,7 +58,7 @@ def _spaced(words: pa.Array) -> bool:
 
 
 def _shared(words: pa.Array, mark: str) -> bool:
-    """Whether parts come up in several of the texts, as those of lists do and of names do not."""
+    """Whether parts occur in several of the texts, which is typical of lists but not of names."""
     parts = pc.list_flatten(pc.split_pattern(words, mark))
     return len(parts) > 1.5 * len(pc.unique(parts))
 

@@ -1,4 +1,4 @@
-"""Drafting: what the name of a column suggests; the words are those of public ranking logs."""
+"""Drafting: interprets the name of a column; the words are those of public ranking logs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _of(words: str) -> frozenset[str]:
 
 
 NAMED_LABELS = _of("label labels target y outcome response groundtruth ctr cvr ctcvr")
-"""Names that say it."""
+"""Names of labels."""
 BEHAVIOURS = _of(
     "click clicks clicked clk like likes liked follow followed comment commented"
     " share shared forward forwarded favorite favourite fav collect collected hate dislike report"
@@ -27,7 +27,7 @@ BEHAVIOURS = _of(
     " played enter churn churned default survived unsubscribe open opened reply retweet exit"
     " booking booked reservation reserved cancellation canceled cancelled fraud refunded redeemed"
 )
-"""What users do with what they are shown."""
+"""Behaviours of users."""
 RATINGS = _of("rating ratings score stars star")
 IDS = _of(
     "id ids uid vid iid pid sid aid cid gid did uuid guid key code recode zip zipcode postcode"
@@ -40,10 +40,10 @@ CATEGORIES = _of(
 USERS = _of("user uid member customer visitor buyer account userid viewer person")
 ITEMS = _of("item video vid iid product ad sku movie song article news goods")
 OTHERS = _of("merchant advertiser campaign publisher creative seller shop store driver")
-"""Things of which a number is an id, not an amount, if they end the name."""
+"""Things for which a number is an id and not an amount, if the name ends with them."""
 HISTORY = _of("hist history seq sequence last recent past clicked viewed prev")
 EARLIER = _of("hist history last recent past prev previous previously before ever already prior")
-"""What happened before the impression: `previous_purchase` is an input."""
+"""Words for the time before the impression: `previous_purchase` is an input."""
 TIMES = _of("time date day dt ds ts timestamp datetime ms created updated at when month week year")
 SPENT = _of(
     "play played watch watched stay view viewing viewed dwell listen listened read"
@@ -56,29 +56,29 @@ ROW_NUMBERS = _of("index idx row rownum rowid rownumber unnamed")
 
 
 def words(name: str) -> tuple[str, ...]:
-    """The words of a name in small letters: `playTime_ms` -> play, time, ms."""
+    """The words of a name in lower case: `playTime_ms` -> play, time, ms."""
     return tuple(word.lower() for word in _WORD.findall(name))
 
 
 def has(name: str, known: Collection[str]) -> bool:
-    """Whether a word of the name is one of these."""
+    """Whether the name contains one of these words."""
     return any(word in known for word in words(name))
 
 
 def is_spent_time(name: str) -> bool:
-    """Whether it is how long or how far something was watched: known after the impression."""
+    """Whether it is a watch time or progress, which is known after the impression."""
     return has(name, SPENT) and has(name, AMOUNTS)
 
 
 def is_entity(name: str) -> bool:
-    """Whether it names a user or an item, of whom there will be more: `user_id`, `video`."""
+    """Whether it names users or items, whose number grows: `user_id`, `video`."""
     last = words(name)[-1:]
     of_one = has(name, USERS | ITEMS) and has(name, IDS)
     return of_one or any(word in USERS | ITEMS | OTHERS for word in last)
 
 
 def is_behaviour(name: str) -> bool:
-    """Whether it says that something happened: `is_click`, `buy`, but no count or time of it."""
+    """Whether it says that something happened: `is_click`, `buy`, but not a count or time."""
     counts = {"num", "count", "cnt", "total"}
     return has(name, BEHAVIOURS) and not has(name, AMOUNTS | IDS | EARLIER | counts)
 
@@ -89,12 +89,12 @@ def is_named_label(name: str) -> bool:
 
 
 def is_only_label(name: str) -> bool:
-    """Whether it says nothing but that it is a label: `label`, `target`, no `target_price`."""
+    """Whether it only says that it is a label: `label`, `target`, but not `target_price`."""
     return bool(words(name)) and all(word in NAMED_LABELS for word in words(name))
 
 
 def feature_name(column: str, taken: Collection[str]) -> str:
-    """A name for a feature or a task of this column, none of those `taken` whatever their case."""
+    """A name for a feature or task of this column, different from those `taken`, ignoring case."""
     plain = unicodedata.normalize("NFKD", column).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_")[:55]
     if column.isascii() and NAME.fullmatch(column):
@@ -112,7 +112,7 @@ def feature_name(column: str, taken: Collection[str]) -> str:
 
 
 def task_name(column: str, taken: Collection[str]) -> str:
-    """The name of a task: that of the column without `is_`, `has_` or `label_`."""
+    """The name of a task: the column's name without `is_`, `has_` or `label_`."""
     bare = re.sub(r"^(is|has|label|target)[_ -](?=[A-Za-z])", "", column, flags=re.IGNORECASE)
     taken_as_is = is_identifier(bare) and is_reserved(bare)  # such as `forward`
     return feature_name(column if taken_as_is else bare, taken)

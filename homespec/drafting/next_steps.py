@@ -9,23 +9,23 @@ from pathlib import Path
 from homespec.drafting.draft import Draft
 
 MANY_STEPS = 400
-"""A run of fewer learns little; batches are made smaller for it."""
+"""Minimum number of steps of a run; batches are made smaller to reach it."""
 EPOCHS = 3
 ONE_EPOCH = 20_000
-"""With ids of more values a second pass learns single ids by heart."""
+"""With more distinct ids, a second pass memorises single ids."""
 BATCHES = (1024, 512, 256, 128, 64, 32, 16, 8, 4, 2)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the rows to train on and those held out are; no `valid` where `data` has both."""
+    """The paths of training and held-out rows; `valid` is empty if `data` has both."""
 
     data: tuple[Path, ...]
     valid: tuple[Path, ...] = ()
 
     @property
     def flags(self) -> str:
-        """As arguments of `train`."""
+        """The paths as arguments of `train`."""
         flags = [f"--data {quoted(path)}" for path in self.data]
         return " ".join([*flags, *(f"--valid {quoted(path)}" for path in self.valid)])
 
@@ -37,7 +37,7 @@ def quoted(path: Path) -> str:
 
 
 def steps_of(draft: Draft, spec: Path, place: Place, rows: int) -> list[str]:
-    """The commands; `rows` are those to train on."""
+    """The commands; `rows` is the number of training rows."""
     check = ["homespec check-data", quoted(spec), *map(quoted, place.data)]
     check += [f"--valid {quoted(path)}" for path in place.valid]
     train = ["homespec train", quoted(spec), place.flags, *settings(draft, rows)]

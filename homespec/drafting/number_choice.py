@@ -1,4 +1,4 @@
-"""Drafting: numbers: quantiles, or where rows are few one column that is scaled."""
+"""Drafting: numbers: quantiles, or one scaled column if there are few rows."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from homespec.drafting.seen import Seen
 
 QUANTILES = 32
 ROWS_EACH = 50
-"""Rows that a quantile is to have: of fewer its embedding stays near its first value."""
+"""Minimum number of rows in a quantile; with fewer, its embedding stays near its initial value."""
 MIN_OTHER = 3
-"""Rows that have another number than the most frequent one."""
+"""Minimum number of rows with a number other than the most frequent one."""
 SKEWED = 2.0
-"""Skewness beyond which a number is scaled by its logarithm."""
+"""Skewness above which a number is scaled by its logarithm."""
 MAX_BOUNDARY = 2.0**53
 SHARE_OF_ONE = 0.5
 
 
 def choose_number(seen: Seen, wide: bool) -> Choice | LeftOut:
-    """A feature of a number; `wide` tables have one column of v for each, not an embedding."""
+    """A feature of a number; in `wide` tables, a column of v instead of an embedding."""
     numbers = seen.row_numbers
     finite = numbers[np.isfinite(numbers)]
     _, counts = np.unique(finite, return_counts=True)

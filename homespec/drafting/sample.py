@@ -1,4 +1,4 @@
-"""Drafting: files -> a sample of their rows, in memory that does not grow with the files."""
+"""Drafting: samples the rows of files, in memory that does not grow with the files."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from homespec.data.columns import Array
 from homespec.data.data_files import DataFiles
 
 MAX_CELLS = 10_000_000
-"""Rows times columns that are looked at: of a wide table fewer rows."""
+"""Maximum number of cells in a sample: wide tables have fewer rows."""
 MAX_BYTES = 300_000_000
-"""What these rows may take in memory: so there are also fewer of long lists and texts."""
+"""Maximum memory of a sample: tables with long lists and texts have fewer rows."""
 FIRST = 1000
-"""Rows by which that is estimated."""
+"""Number of rows from which memory is estimated."""
 STRETCHES = 64
-"""A sample is of this many stretches of rows, evenly spread over the files."""
+"""Number of stretches of rows in a sample, evenly spread over the files."""
 
 Advance = Callable[[int], None]
-"""A callback that gets the number of further rows that were passed."""
+"""A callback that receives the number of further rows that were read."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Some rows of files, in their order."""
+    """Some rows of files, in order."""
 
     files: DataFiles
     table: pa.Table
-    """The columns that can be looked at."""
+    """The columns that can be examined."""
     rows: int
-    """How many the files have."""
+    """Number of rows of the files."""
     unreadable: dict[str, str]
-    """Columns that cannot be looked at, with the reason."""
+    """Columns that cannot be examined, with the reason."""
     half: Array
-    """Which rows are in every second stretch, bool [N]."""
+    """Whether each row is in every second stretch, bool [N]."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is all rows."""
+        """Whether the sample contains all rows."""
         return bool(self.table.num_rows == self.rows)
 
 
 def take(files: DataFiles, rows: int, advance: Advance) -> Sample:
-    """About `rows` of the rows, fewer of wide tables. Raises DataError for a broken file.
+    """Sample about `rows` rows, fewer for wide tables. Raises DataError for a broken file.
 
     In parquet, only the row groups that contain sampled rows are decoded; CSV is read to its end.
     """
@@ -69,7 +69,7 @@ def take(files: DataFiles, rows: int, advance: Advance) -> Sample:
 
 
 def _stretches(rows: int, wanted: int) -> list[tuple[int, int]]:
-    """`wanted` rows of all, as stretches from one row to another."""
+    """`wanted` rows out of all, as stretches (first row, end)."""
     parts = min(STRETCHES, wanted)
     if not parts:
         return []
@@ -79,7 +79,7 @@ def _stretches(rows: int, wanted: int) -> list[tuple[int, int]]:
 
 
 def _readable(files: DataFiles) -> tuple[pa.Schema, dict[str, str]]:
-    """The types of the columns that can be looked at; the others with the reason."""
+    """The types of the columns that can be examined, and the other columns with the reason."""
     types, problems = {}, {}
     for name in dict.fromkeys(name for file in files.files for name in file.schema.names):
         try:
@@ -96,7 +96,7 @@ def _readable(files: DataFiles) -> tuple[pa.Schema, dict[str, str]]:
 
 
 def _why_not(kind: pa.DataType) -> str:
-    """Why no feature is made of a column of this type; "" if one may be."""
+    """Why a column of this type cannot be a feature; "" if it can."""
     types = pa.types
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         inner = kind.value_type
@@ -118,5 +118,5 @@ def _why_not(kind: pa.DataType) -> str:
 
 
 def _short(kind: pa.DataType) -> str:
-    """A type by its first word: a struct may have hundreds of fields, with names of their own."""
+    """The first word of a type: a struct may have hundreds of named fields."""
     return re.split(r"[<\[]", str(kind))[0]

@@ -1,4 +1,4 @@
-"""Drafting: what a column of a sample holds: its values, how often each, which of them are numbers.
+"""Drafting: the contents of a sampled column: its values, their counts, and which are numbers.
 
 Cells are read as training reads them (`homespec.data.columns`), so what counts as missing, as a
 number and as one id is the same here.
@@ -22,58 +22,58 @@ MAX_EXACT = 2**53
 PLAIN = r"[0-9]+(?:\.[0-9]+)?"
 GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?"
 COMMA = r"[0-9]+,[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+\.[0-9]+|[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+"
-"""Several commas between digits alone are rather a list."""
+"""Text of digits with several commas is more likely a list."""
 UNIT = "[%$€£¥]"
 ANY = f"(?:{GROUPED}|{PLAIN}|{COMMA})"
 WRITTEN = rf"^[+-]?(?:{PLAIN}|{COMMA}|{UNIT} ?-?{ANY}|{ANY} ?{UNIT})$"
-"""Numbers for people: `$1,200.50`, `0,37`, `12 %`."""
+"""Formatted numbers: `$1,200.50`, `0,37`, `12 %`."""
 NO_NUMBER = ("?", "na", "n/a", "#n/a", "-", "unknown", "missing", "none", "\\n")
-"""What other programs write where a number is missing."""
+"""Texts that other programs write for a missing number."""
 
 
 @dataclass
 class Seen:
-    """One column of a sample of N rows."""
+    """A column of a sample of N rows."""
 
     name: str
     kind: pa.DataType
     codes: Array
-    """By row the place of its value in `values`, -1 if missing; int32 [N]."""
+    """The index of each row's value in `values`, -1 if missing; int32 [N]."""
     values: pa.Array
-    """The D different values, as they are written."""
+    """The D distinct values, as they are written."""
     half: Array
-    """Which rows are in one of two halves of the sample, bool [N]."""
+    """Whether each row is in the first of two halves of the sample, bool [N]."""
     total: int
-    """The rows of all files."""
+    """Number of rows of all files."""
 
     @property
     def rows(self) -> int:
-        """The rows of the sample."""
+        """Number of rows of the sample."""
         return len(self.codes)
 
     @cached_property
     def counts(self) -> Array:
-        """How often each value is there, [D]."""
+        """The count of each value, [D]."""
         return np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
 
     @cached_property
     def absent(self) -> int:
-        """Rows without a value."""
+        """Number of rows without a value."""
         return int((self.codes < 0).sum())
 
     @property
     def present(self) -> int:
-        """Rows with one."""
+        """Number of rows with a value."""
         return self.rows - self.absent
 
     @property
     def distinct(self) -> int:
-        """How many values there are in the sample."""
+        """Number of distinct values in the sample."""
         return len(self.values)
 
     @cached_property
     def numbers(self) -> Array | None:
-        """The values as numbers [D]; None if one of them is none."""
+        """The values as numbers [D]; None if one of them is not a number."""
         if pa.types.is_temporal(self.kind) or not self.distinct:
             return None
         try:
@@ -84,13 +84,13 @@ class Seen:
 
     @property
     def row_numbers(self) -> Array:
-        """The number of each row, NaN where missing, [N]; of a column of numbers."""
+        """The number of each row [N], NaN if missing; for a column of numbers."""
         assert self.numbers is not None
         return np.append(self.numbers, np.nan)[self.codes]
 
     @property
     def is_whole(self) -> bool:
-        """Whether all values are whole numbers, each of which float64 has."""
+        """Whether all values are whole numbers that float64 represents exactly."""
         numbers = self.numbers
         if numbers is None:
             return False
@@ -100,13 +100,13 @@ class Seen:
 
     @property
     def is_count(self) -> bool:
-        """Whether all values are whole numbers from 0 on, of which there are more than two."""
+        """Whether all values are non-negative whole numbers, and there are more than two."""
         numbers = self.numbers
         return numbers is not None and self.is_whole and len(numbers) > 2 and not numbers.min()
 
     @property
     def is_huge(self) -> bool:
-        """Whether all values are integers, too large for float64 to hold each of them."""
+        """Whether all values are integers, some of which are too large for float64."""
         numbers = self.numbers
         if numbers is None or np.abs(numbers).max() < MAX_EXACT:
             return False
@@ -115,7 +115,7 @@ class Seen:
 
     @cached_property
     def ids(self) -> Array | None:
-        """The values as ids, int64 [D], none of them missing; None if they cannot be ids."""
+        """The values as ids, int64 [D], without missing ones; None if they cannot be ids."""
         try:
             found = columns.ids(self.values)
         except DataError:
@@ -124,7 +124,7 @@ class Seen:
 
     @property
     def is_text(self) -> bool:
-        """Whether it holds text that is not all numbers."""
+        """Whether it contains text that is not a number."""
         return columns.is_text(self.kind) and self.numbers is None
 
     @property
@@ -141,10 +141,11 @@ class Seen:
 
     @cached_property
     def expected(self) -> int:
-        """How many values all rows have, estimated.
+        """The estimated number of distinct values in all rows.
 
-        By capture and recapture: of two halves of the sample with a and b values, c of them in
-        both, a b / c. In rows sorted by the column both have few in common, which is right then.
+        Estimated by capture and recapture: a b / c, where two halves of the sample have a and b
+        values, c of them in common. If rows are sorted by the column, few are in common, which
+        gives the right estimate.
         """
         if self.rows == self.total or not self.distinct:
             return self.distinct
@@ -159,14 +160,13 @@ class Seen:
 
     @property
     def repeats(self) -> float:
-        """Rows to each value, in all rows."""
+        """Rows per value, over all rows."""
         present = self.present / max(1, self.rows) * self.total
         return present / max(1, self.expected)
 
     @cached_property
     def almost_numbers(self) -> str:
-        """The text of the few cells that are not numbers where most of them are; "" if there are
-        none."""
+        """The text of the few cells that are not numbers if most are; "" if there are none."""
         if not self.is_text or self.distinct < 3:
             return ""
         odd = pc.is_in(pc.utf8_lower(self.values), pa.array(NO_NUMBER, self.values.type)).to_numpy(
@@ -182,7 +182,7 @@ class Seen:
 
     @cached_property
     def written_numbers(self) -> str:
-        """Text that is a number for people, of a column that holds no other text; "" for others."""
+        """An example of a formatted number, if all text of the column is such; "" otherwise."""
         if not self.is_text or not pc.all(pc.match_substring_regex(self.values, WRITTEN)).as_py():
             return ""
         plain = pc.match_substring_regex(self.values, rf"^[+-]?{PLAIN}$")
@@ -192,32 +192,32 @@ class Seen:
 
 @dataclass
 class SeenLists:
-    """One column of lists of a sample."""
+    """A column of lists in a sample."""
 
     name: str
     kind: pa.DataType
-    """Facts about the elements."""
+    """The elements as a column."""
     sizes: Array
-    """By row its number of elements, 0 if missing; int64 [N]."""
+    """The number of elements of each row, 0 if missing; int64 [N]."""
     elements: Seen
     profile: ListProfile
     separator: str = ""
-    """What separates them in text; "" for lists, and for what separates by default."""
+    """Their separator in text; "" for lists and for default separators."""
 
     @property
     def rows(self) -> int:
-        """The rows of the sample."""
+        """Number of rows of the sample."""
         return len(self.sizes)
 
     @property
     def padding(self) -> str:
-        """What looks like a value that fills lists up; "" if there is none."""
+        """The value that looks like padding; "" if there is none."""
         found = next((run for run in self.profile.runs if run.padding), None)
         return found.example if found else ""
 
 
 def look_at(name: str, column: pa.ChunkedArray, half: Array, total: int) -> Seen:
-    """A column of single values; dates and times as they are written."""
+    """Examine a column of single values; dates and times are kept as text."""
     kind = column.type
     cells = columns.decoded(column.combine_chunks())
     if pa.types.is_null(kind):
@@ -237,7 +237,7 @@ def look_at(name: str, column: pa.ChunkedArray, half: Array, total: int) -> Seen
 def look_at_lists(
     name: str, lists: pa.ListArray, separator: str, half: Array, total: int
 ) -> SeenLists:
-    """A column of lists; `total` are the rows of all files."""
+    """Examine a column of lists; `total` is the number of rows of all files."""
     sizes = columns.lengths(lists)
     flat = lists.flatten()
     all_elements = len(flat) * total // max(1, len(sizes))

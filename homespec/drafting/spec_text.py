@@ -1,4 +1,4 @@
-"""Drafting: a draft -> the text of the spec, with the numbers of each choice beside it."""
+"""Drafting: the text of a drafted spec, with the numbers that support each choice."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ WIDTH = 99
 ALIGNED = 26
 """Names up to this length are aligned."""
 COMMENTS = 58
-"""Column of comments, where the line leaves room."""
+"""Column of comments, if the line leaves room."""
 DIM = 8
 MODELINE = "# yaml-language-server: $schema=../schemas/homespec-v1.schema.json"
 
 
 @dataclass(frozen=True)
 class Names:
-    """What columns are called in the spec."""
+    """The names of columns in the spec."""
 
     features: dict[str, str]
     tasks: list[str]
@@ -38,7 +38,7 @@ class Names:
 
 
 def names_of(draft: Draft) -> Names:
-    """A name for each feature, task and group, none of them twice."""
+    """A unique name for each feature, task and group."""
     tasks: list[str] = []
     for task in draft.tasks:
         tasks.append(task_name(task.column, tasks))
@@ -53,7 +53,7 @@ def names_of(draft: Draft) -> Names:
 
 
 def spec_text(draft: Draft, name: str, asked: str, steps: list[str]) -> str:
-    """The whole file; `asked` is the command that wrote it, `steps` are those to run next."""
+    """The whole file; `asked` is the command that wrote it, `steps` are the next commands."""
     names = names_of(draft)
     lines = [
         MODELINE,
@@ -84,7 +84,7 @@ def _wrapped(text: str, indent: str = "") -> list[str]:
 
 
 def _commented(text: str, comment: str, indent: str) -> list[str]:
-    """A line with its comment: after it, or on lines of their own before it."""
+    """A line with its comment, which is after it or on separate lines before it."""
     line = f"{text.ljust(COMMENTS)}  # {comment}"
     if len(line) <= WIDTH:
         return [line]
@@ -116,12 +116,12 @@ def _features(draft: Draft, names: Names) -> Iterator[str]:
 
 
 def _aligned(names: Iterable[str]) -> int:
-    """To how many characters names are filled up; longer ones stay as they are."""
+    """The width to which names are padded; longer names are not padded."""
     return max((len(name) for name in names if len(name) <= ALIGNED), default=0)
 
 
 def _options(choice: Choice, own: str, names: Names) -> dict[str, Any]:
-    """The options of a feature; a sequence speaks of features by their names."""
+    """The options of a feature; a sequence refers to features by name."""
     options = dict(choice.options)
     if "sequence" in options:
         sequence = dict(options["sequence"])
@@ -155,15 +155,15 @@ def _item(text: str) -> list[str]:
 
 
 def _shown(column: str) -> str:
-    """A column in a comment: as it is if it is one word, else in quotes."""
+    """A column's name in a comment: in quotes unless it is one word."""
     return column if BARE.fullmatch(column) and len(column) <= 63 else quoted(column)
 
 
 def _groups(draft: Draft, names: Names) -> Iterator[str]:
     if not draft.groups:
         return
-    yield from _wrapped("Tasks whose labels go together; the correlation is over the greatest that"
-                        " their rates allow.")  # fmt: skip
+    yield from _wrapped("Tasks with correlated labels; a correlation is relative to the largest that"
+                        " the rates allow.")  # fmt: skip
     yield "groups:"
     for own, group in zip(names.groups, draft.groups, strict=True):
         members = [names.tasks[place] for place in group.members]
@@ -186,14 +186,14 @@ def _tasks(draft: Draft, names: Names) -> Iterator[str]:
 
 
 def _spaces(tasks: list[Candidate]) -> list[int | None]:
-    """By task the place of one without which it is never positive, or None."""
+    """For each task, the index of a task without which it is never positive, or None."""
     binary = [task.values if not task.regression else np.full_like(task.values, np.nan)
               for task in tasks]  # fmt: skip
     return [space_of(place, binary) for place in range(len(tasks))]
 
 
 def _in_single_quotes(label: str) -> str:
-    """A label as YAML, easy to read where it has texts in double quotes."""
+    """A label as YAML, in single quotes if it contains texts in double quotes."""
     plain = '"' in label and "'" not in label and label.isprintable() and label.isascii()
     return f"'{label}'" if plain else flow(label)
 
@@ -209,7 +209,7 @@ def _of_task(task: Candidate) -> dict[str, Any]:
 
 
 def _scale(task: Candidate) -> float:
-    """A round unit in which labels are about 1 in size."""
+    """A round unit in which labels have a magnitude of about 1."""
     known = task.values[np.isfinite(task.values)]
     size = float(np.sqrt(np.mean(known**2))) if len(known) else 1.0
     if not 1e-12 < size < 1e12:

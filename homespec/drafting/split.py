@@ -1,6 +1,7 @@
-"""Drafting: a table -> train.parquet and valid.parquet: the latest rows are held out.
+"""Drafting: splits a table into train.parquet and valid.parquet, holding out the latest rows.
 
-Without a time a tenth of the rows is drawn. Rows pass through in slabs: memory does not grow.
+Without a time, a random tenth of the rows is held out. Rows are processed in slabs, so memory does
+not grow.
 """
 
 from __future__ import annotations
@@ -28,30 +29,30 @@ from homespec.drafting.seen import Seen
 HELD_OUT = 0.1
 """The share of the rows that is held out."""
 SORTED = "^[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}"
-"""Times as text that are in the order of their characters."""
+"""Times as text whose alphabetical order is their order."""
 LEAST, MOST = 0.05, 0.3
-"""The share that the latest values of a time have, to be held out."""
+"""The range of the share of rows that the latest times may have to be held out."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which rows are held out: those from a time on, or a share of them drawn by chance."""
+    """The rule for held-out rows: those from a certain time, or a random share."""
 
     column: str = ""
     first: str = ""
-    """The earliest value that is held out, as it is written."""
+    """The earliest held-out value, as it is written."""
     number: float = 0.0
     is_text: bool = False
     share: float = HELD_OUT
 
     def __str__(self) -> str:
-        """In words, for a terminal."""
+        """The rule in words, for the terminal."""
         if not self.column:
             return f"a random {100 * self.share:.0f}% of the rows"
         return printable(f"the rows from `{self.column}` {self.first} on")
 
     def held_out(self, table: pa.Table, random: np.random.Generator) -> Array:
-        """Which rows of a table are held out, bool [N]."""
+        """Whether each row of a table is held out, bool [N]."""
         if not self.column:
             places = random.permutation(table.num_rows)
             return np.asarray(places < max(1, round(self.share * table.num_rows)))
@@ -63,13 +64,13 @@ class Split:
 
 
 def split_of(draft: Draft) -> Split:
-    """The latest tenth by a time, or about as many as its last values have; else by chance."""
+    """The latest tenth by a time, or about as much as its last values have; else a random tenth."""
     coarse_first = sorted(draft.times, key=lambda seen: seen.distinct)  # days before moments
     return next((split for seen in coarse_first if (split := _by(seen)) is not None), Split())
 
 
 def _by(seen: Seen) -> Split | None:
-    """The split by a time; None where no value of it splits off a fair share."""
+    """The split by a time; None if no value of it splits off a suitable share."""
     if seen.absent or seen.distinct < 2:
         return None
     numbers = seen.numbers
@@ -88,7 +89,7 @@ def _by(seen: Seen) -> Split | None:
 
 
 def _schema(files: DataFiles) -> pa.Schema:
-    """The columns of which all files have one type."""
+    """The columns that have the same type in all files."""
     types = {}
     for name in files.files[0].schema.names:
         with suppress(DataError):
@@ -103,7 +104,7 @@ def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 def write(
     files: DataFiles, split: Split, folder: Path, advance: Callable[[int], None]
 ) -> dict[str, int]:
-    """Write both parts, whole or not at all; the rows of each. Raises DataError, OSError."""
+    """Write both parts atomically, and return their numbers of rows. Raises DataError, OSError."""
     schema = _schema(files)
     paths = [folder / f"{part}.parquet" for part in ("train", "valid")]
     rows = dict.fromkeys(("train", "valid"), 0)

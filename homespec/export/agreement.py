@@ -1,4 +1,4 @@
-"""Export: whether what was made gives what the trained model gives, at several sizes of a batch."""
+"""Export: compares the outputs of exported and trained models, at several batch sizes."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from homespec.export import ExportError
 
 BATCHES = (1, 2, 7, 64, 1000)
 FEW = 7
-"""With fewer rows, every single one must agree."""
+"""With fewer rows, every row must agree."""
 UNSTEADY = 0.01
-"""The share of rows that a search by scores may give other events, of nearly equal score."""
+"""Maximum share of rows in which a search by scores may select other events of similar score."""
 MAX_SHOWN = 10
 
 Function = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 """Features by name -> outputs by task."""
 Allowed = Callable[[str, Tensor], Tensor]
-"""A task and its expected outputs -> by how much each may differ."""
+"""A task and its expected outputs -> how much each may differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How well two models agree."""
+    """The agreement of two models."""
 
     largest: float
-    """The largest difference that is rounding."""
+    """The largest difference that counts as rounding."""
     unsteady: int
-    """Rows whose difference is not, and is permitted."""
+    """Number of rows with a larger, permitted difference."""
     rows: int
 
     def __str__(self) -> str:
@@ -45,13 +45,13 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """That of a task in one batch."""
+    """The agreement on a task in one batch."""
 
     task: str
     expected_B: Tensor
     found_B: Tensor
     excess_B: Tensor
-    """By how much each is beyond rounding; 0 or less where it is not."""
+    """By how much each difference exceeds rounding; 0 or less if it does not."""
 
     def __str__(self) -> str:
         at, rows = int(self.excess_B.argmax()), len(self.excess_B)
@@ -67,10 +67,10 @@ def check(
     allowed: Allowed,
     searches: bool = False,
 ) -> Agreement:
-    """How well outputs agree over all batches, by the number of rows.
+    """The agreement of outputs over all batches, which are given by number of rows.
 
-    Where a model `searches` events by their scores, rounding may decide which are found, so that a
-    few rows may differ. Raises ExportError that lists the differences beyond what is permitted.
+    If a model `searches` events by their scores, rounding may decide which are selected, so a few
+    rows may differ. Raises ExportError, which lists the differences that are not permitted.
     """
     wrong: list[Difference] = []
     largest, unsteady = 0.0, 0

@@ -1,9 +1,9 @@
-"""Export: packages of AOTInductor, and every private name of torch that this takes.
+"""Export: AOTInductor packages, and all private names of torch that these need.
 
-What torch offers in public compiles a dict of features into a package that takes tensors by their
-position. Two things are done otherwise here: the package records that it takes features by keyword,
-so that Python's loader puts them in order by name and refuses other names; and its code checks
-types, shapes, rows and strides at each call (`input_checks`).
+torch's public API compiles a dict of features to a package that takes tensors by position. This
+file changes two things: the package records that it takes features by keyword, so that Python's
+loader orders them by name and refuses other names; and its code checks types, shapes, rows and
+strides at each call (`input_checks`).
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ PRIVATE = {
     "load_archive": ("torch._inductor", "aoti_load_package"),
     "loader": ("torch._C._aoti", "AOTIModelPackageLoader"),
 }
-"""Names that torch may change with any version; 2.13 has them."""
+"""Names that torch may change in any version; these are in 2.13."""
 HOOK = "generate_input_output_runtime_checks"
 """The method of CppWrapper that writes the function REPLACED."""
 FREE_WEIGHTS = {
-    # without it vectors of up to eight numbers become literals of the code, and stay yesterday's
+    # otherwise vectors of up to eight numbers become literals in the code, which cannot be replaced
     "always_keep_tensor_constants": True,
     "aot_inductor.package_constants_on_disk_format": "binary_blob",
 }
-"""Options that keep all weights in a file of their own, so that they can be replaced."""
+"""Options that store all weights in a separate file, so that they can be replaced."""
 
 SEPARATOR = ","
-"""Between names in the metadata of a package; no name has one."""
+"""Separator of names in the metadata of a package; names do not contain it."""
 
 Sizes = list[tuple[str, int]]
-"""The name in the model and the bytes of each tensor in the file of weights, in its order."""
+"""The name in the model and the size in bytes of each tensor in the weights file, in order."""
 
 
 def private(name: str) -> Any:
-    """What PRIVATE names. Raises ExportError if this torch does not have it."""
+    """The objects named in PRIVATE. Raises ExportError if this torch does not have them."""
     module, attribute = PRIVATE[name]
     try:
         return getattr(importlib.import_module(module), attribute)
@@ -74,9 +74,9 @@ def compile_package(
     path: Path,
     metadata: Mapping[str, str],
 ) -> Sizes:
-    """Compile a program of one dict of features to the package `path`; what its weights are.
+    """Compile a program with one dict of features to the package `path`, and return its weights.
 
-    Files that are needed on the way are left beside it. Raises ExportError.
+    Intermediate files remain beside it. Raises ExportError.
     """
     graph = program.module(check_guards=False)
     device = next(iter(features.values())).device.type
@@ -99,7 +99,7 @@ def compile_package(
 
 @contextmanager
 def _with_checks(code: str) -> Iterator[Sizes]:
-    """The code of packages made meanwhile has these checks; the weights of the last one."""
+    """Packages compiled in the block get these checks. Yields the weights of the last one."""
     wrapper = private("CppWrapper")
     original = getattr(wrapper, HOOK, None)
     if original is None:
@@ -129,10 +129,10 @@ def _sizes(graph: Any) -> Sizes:
 
 
 class Loader:
-    """A loaded package, called by position as C++ and Triton call it: its metadata has the names.
+    """A loaded package, called by position as from C++ and Triton; the names are in its metadata.
 
-    Package is what torch offers to Python. It imports the compiler as it loads, and parses the
-    structure of inputs and outputs at each call.
+    torch's own class for Python imports the compiler on loading, and parses the structure of inputs
+    and outputs at each call.
     """
 
     def __init__(self, path: Path) -> None:
@@ -142,7 +142,7 @@ class Loader:
         self._outputs: list[str] = metadata["outputs"].split(SEPARATOR)
 
     def __call__(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The outputs [B] of features, which may be more than the model takes."""
+        """The outputs [B] for features, which may include more than the model takes."""
         found = self._loader.run([features[name] for name in self._inputs])
         return dict(zip(self._outputs, found, strict=True))
 
@@ -156,17 +156,17 @@ class Package:
 
     @quiet()
     def __call__(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The outputs [B] of features, which may be in any order. Raises as the package does."""
+        """The outputs [B] for features in any order. Raises the errors of the package."""
         outputs: dict[str, Tensor] = self._run(**features)
         return outputs
 
     @property
     def weights(self) -> frozenset[str]:
-        """The names of the tensors in it."""
+        """The names of its tensors."""
         return frozenset(self._run.get_constant_fqns())
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What was recorded, and what torch says of the machine it was compiled on."""
+        """The recorded metadata, with torch's description of the machine that compiled it."""
         metadata: dict[str, str] = self._run.get_metadata()
         return metadata

@@ -1,4 +1,4 @@
-"""Export: the files of a folder, written and tried out."""
+"""Export: writes the files of a folder, and tests them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SAMPLE_INPUTS, SAMPLE_OUTPUTS = "sample_inputs.safetensors", "sample_outputs.saf
 TRITON = "triton"
 SAMPLE_ROWS = 64
 EXAMPLE_ROWS = 61
-"""Rows of the features that a model is traced with: as many as a request may have, since the
-compiler decides by them what to spread over threads, and a prime, which no width happens to be."""
+"""Number of rows with which a model is traced: as many as a large request, because the compiler
+parallelises for it, and a prime, so that it does not equal a width."""
 
 
 def compile_pt2(subject: Subject, folder: Path) -> Slices:
-    """Write model.pt2; where its weights are."""
+    """Write model.pt2, and return the positions of its weights."""
     features = subject.features(EXAMPLE_ROWS)
     program = package_program_of(
         subject.served, features, one_row_gains(subject.spec), subject.of_user
@@ -63,12 +63,15 @@ def metadata_of(subject: Subject) -> dict[str, str]:
 
 
 def check_pt2(subject: Subject, folder: Path) -> Agreement:
-    """How it agrees with the trained model. Raises ExportError if that is not rounding."""
+    """Its agreement with the trained model.
+
+    Raises ExportError if they differ by more than rounding.
+    """
     return _compare(subject, PT2, Package(folder / PT2))
 
 
 def export_onnx(subject: Subject, folder: Path) -> None:
-    """Write model.onnx, by the model on the CPU, which it then stays on: model.pt2 comes first."""
+    """Write model.onnx. This moves the model to the CPU for good, so model.pt2 comes first."""
     on_cpu = Served(subject.served.model, subject.spec, subject.options.output).cpu()
     features = {n: tensor.cpu() for n, tensor in subject.features(EXAMPLE_ROWS).items()}
     names = [each.name for each in subject.inputs]
@@ -92,7 +95,7 @@ def _compare(subject: Subject, what: str, found: agreement.Function) -> Agreemen
 
 
 def write_samples(subject: Subject, folder: Path) -> None:
-    """Write features of some rows, and what the trained model gives for them."""
+    """Write features of some rows, and the trained model's outputs for them."""
     features = subject.features(SAMPLE_ROWS)
     _save(features, folder / SAMPLE_INPUTS)
     _save(subject.expected(features), folder / SAMPLE_OUTPUTS)
@@ -100,11 +103,11 @@ def write_samples(subject: Subject, folder: Path) -> None:
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    path.write_bytes(safetensors.torch.save(own))  # save_file makes files that only this user reads
+    path.write_bytes(safetensors.torch.save(own))  # only this user could read it
 
 
 def write_triton(subject: Subject, folder: Path) -> None:
-    """Write config.pbtxt for the models that are there."""
+    """Write config.pbtxt for the models that exist."""
     name, inputs, tasks = subject.spec.name, subject.inputs, subject.tasks
     configs: dict[str, str] = {}
     if (folder / PT2).exists():
@@ -119,7 +122,7 @@ def write_triton(subject: Subject, folder: Path) -> None:
 def write_documents(
     subject: Subject, folder: Path, agreements: Mapping[str, Agreement], about: manifest.Json
 ) -> None:
-    """Write everything besides the models; the manifest is the last, as it has all hashes."""
+    """Write everything besides the models. The manifest comes last, because it has all hashes."""
     (folder / SPEC_FILE).write_text(spec_text(subject.spec.analysis), "utf-8")
     write_samples(subject, folder)
     write_triton(subject, folder)
@@ -130,7 +133,7 @@ def write_documents(
 
 
 def about_package(slices: Slices) -> manifest.Json:
-    """What the manifest says of model.pt2 alone."""
+    """The part of the manifest that concerns only model.pt2."""
     return {
         "processor": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""Export: folders that are put in place whole or not at all, also where an older one is read."""
+"""Export: puts folders in place atomically, even while an older one is being read."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from homespec.atomic_write import PREFIX, sync
 from homespec.export import ExportError
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
-"""Constants of Linux: paths are as the process sees them; two paths change places in one step."""
+"""Constants of Linux: paths are relative to the process, and two paths are exchanged atomically."""
 
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A new folder that becomes `target` if the block succeeds; on an error nothing is left.
+    """A new folder that becomes `target` if the block succeeds; after an error, nothing remains.
 
-    A folder that is there already is exchanged for it in one step: whoever opens a path below
-    finds the old files or the new ones. Raises ExportError if that cannot be done.
+    An existing folder is exchanged for it atomically: a program that opens a path inside finds
+    either the old files or the new ones. Raises ExportError if this is impossible.
     """
-    target = Path(os.path.realpath(target))  # of a link, the folder that it leads to
+    target = Path(os.path.realpath(target))  # for a link, the folder that it leads to
     beside = _temporary(target)
     new = beside / target.name
     try:
@@ -37,7 +37,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         else:
             _rename(new, target)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)  # after an exchange this is the old one
+        shutil.rmtree(beside, ignore_errors=True)  # after an exchange, this is the old folder
 
 
 def _temporary(target: Path) -> Path:
@@ -56,7 +56,7 @@ def _rename(new: Path, target: Path) -> None:
 
 
 def exchange(new: Path, target: Path) -> None:
-    """Let two folders change places in one step. Raises ExportError if the system cannot."""
+    """Exchange two folders atomically. Raises ExportError if the system cannot."""
     libc = ctypes.CDLL(None, use_errno=True)
     rename = getattr(libc, "renameat2", None)
     failed = rename is None or rename(
@@ -71,6 +71,6 @@ def exchange(new: Path, target: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Wait until the disk has all files of a folder."""
+    """Wait until all files of a folder are on disk."""
     for path in (*folder.rglob("*"), folder):
         sync(path)

@@ -1,4 +1,4 @@
-"""Export: which weights fit into a compiled package: those of the same inference graph."""
+"""Export: determines the weights that fit a compiled package: those of the same inference graph."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from homespec.export import Weights
 from homespec.scoring import Output
 
 SERVED = {Breaks.INTERFACE, Breaks.CHECKPOINT, Breaks.NUMERICS}
-"""What a change breaks if it changes the inference graph."""
+"""The kinds of breakage that mean a changed inference graph."""
 MAX_SHOWN = 6
 
 
@@ -25,9 +25,9 @@ def graph_sha256(
     weights: Weights = "float32",
     user_features: tuple[str, ...] = (),
 ) -> str:
-    """The hash of what is compiled: the inference file's code, and what outputs are made of it.
+    """The hash of what is compiled: the code of the inference file, and the selected outputs.
 
-    Comments and docstrings of the file do not count, nor does anything of training.
+    Comments, docstrings and everything about training do not count.
     """
     tree = ast.parse(
         compile(spec, mode="inference", tasks=tasks, user_features=user_features or None)
@@ -44,9 +44,7 @@ def graph_sha256(
 
 
 def differences(before: LoadedSpec, now: LoadedSpec) -> str:
-    """What a spec changes in the inference graph of another one, in the words of `homespec diff`;
-    empty if there is nothing.
-    """
+    """The changes between the inference graphs of two specs, as `homespec diff` words them; or ""."""
     changes = compare(before.analysis, now.analysis).changes
     texts = [each.message for each in changes if SERVED.intersection(BREAKS[each.rule.code])]
     more = f"; and {len(texts) - MAX_SHOWN} more changes" if len(texts) > MAX_SHOWN else ""

@@ -1,9 +1,9 @@
-"""Export: the C++ that checks the inputs of a package at each call, by the names of the spec.
+"""Export: C++ code that checks the inputs of a package at each call, with names of the spec.
 
-AOTInductor reads each input as memory of the type, shape and strides that it was compiled for, and
-never looks at the tensor that it gets: int32 ids, a column of a matrix, or fewer rows than another
-input has are read as other numbers, or past their end. Its own checks are switched on by a variable
-of the environment, say nothing of rows and call inputs by their number. These are always on.
+AOTInductor reads each input as memory with the type, shape and strides that it was compiled for,
+without checking the tensor: int32 ids, a column of a matrix, or fewer rows than another input are
+read as other numbers, or past their end. Its own checks must be switched on by an environment
+variable, ignore numbers of rows, and identify inputs by number. The checks here are always on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from homespec.export.inputs import Input
 
 FUNCTION = "homespec_check_inputs"
 REPLACED = "__check_inputs_outputs"
-"""What the code of AOTInductor calls first of all; a macro has it call ours in its place."""
+"""The function that AOTInductor's code calls first; a macro replaces it by ours."""
 
 TEMPLATE = """
 struct ExpectedInput {
@@ -107,7 +107,7 @@ INPUTS
 
 
 def checks(inputs: Sequence[Input], device: str) -> str:
-    """The C++ text: a function that throws for inputs that are not as described."""
+    """C++ code of a function that throws for inputs that do not match their description."""
     words = {
         "INPUTS": "\n".join(map(_line, inputs)),
         "DEVICE_NAME": device,

@@ -1,4 +1,4 @@
-"""Export: the tensors that a served model takes, each of exactly one type."""
+"""Export: the input tensors of a served model, each with exactly one type."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Input:
 
     @property
     def name(self) -> str:
-        """Its name in the spec; of a field of a sequence `sequence.field`."""
+        """Its name in the spec; `sequence.field` for a field of a sequence."""
         return self.tensor.name
 
     @property
@@ -38,7 +38,7 @@ class Input:
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """The same as torch has it."""
+        """The type in torch."""
         kind: torch.dtype = getattr(torch, self.dtype)
         return kind
 

@@ -1,4 +1,4 @@
-"""Export: manifest.json, which says what a folder holds, and how its models are called."""
+"""Export: manifest.json, which describes the contents of a folder and how to call its models."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from homespec.version import __version__
 
 FILE = "manifest.json"
 FORMAT = 1
-"""Counts the meanings of its keys."""
+"""Version of the format."""
 READ = frozenset({"device", "files", "graph_sha256", "homespec", "inputs", "output", "tasks"})
 """The keys that a later export reads."""
 PAGE = "docs/ids.md#ids"
 TEXTS = ("", "NULL", "True", "39", " 39.0 ", "1e3", "18446744073709551614", "007", "1.5",
          " a", "ü", "user_42")  # fmt: skip
-"""Texts of the vectors that a server may test its own ids with."""
+"""Texts of the test vectors with which a server can test its own ids."""
 Json = dict[str, Any]
 
 
 def about_inputs(inputs: Sequence[Input]) -> Json:
-    """The tensors that the models take, by name, in the order of the package."""
+    """The input tensors by name, in the order of the package."""
     return {each.name: _about_input(each) for each in inputs}
 
 
@@ -56,7 +56,7 @@ def _about_input(one: Input) -> Json:
 
 
 def about_tasks(spec: Spec, tasks: Sequence[str], output: Output) -> Json:
-    """What the outputs mean, by task, in their order."""
+    """The meaning of the outputs by task, in order."""
     return {name: _about_task(spec.tasks[name], output) for name in tasks}
 
 
@@ -71,7 +71,7 @@ def _about_task(task: Task, output: Output) -> Json:
 
 
 def about_text_ids() -> Json:
-    """How the ids of text are made, with vectors to test that."""
+    """How ids are computed from text, with test vectors."""
     return {
         "rule": PAGE,
         "hash": "BLAKE2b, digest of 8 bytes, big-endian, without the highest bit",
@@ -80,7 +80,7 @@ def about_text_ids() -> Json:
 
 
 def about_versions(device: str) -> Json:
-    """What the files were made with, and for."""
+    """The versions and the device with and for which the files were made."""
     versions = {"homespec": __version__, "torch": torch.__version__, "device": device}
     if device == "cuda":
         major, minor = torch.cuda.get_device_capability()
@@ -103,7 +103,7 @@ def write(folder: Path, manifest: Json) -> None:
 
 
 def read(folder: Path) -> Json:
-    """What manifest.json holds. Raises ExportError if there is none of this version."""
+    """The contents of manifest.json. Raises ExportError if there is none of this version."""
     path = folder / FILE
     try:
         manifest = json.loads(path.read_text("utf-8"))

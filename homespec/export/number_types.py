@@ -1,7 +1,7 @@
-"""Export: whether numbers are served as float32 or float64: as the run was trained on them.
+"""Export: the type of served numbers, float32 or float64, which is that of the training data.
 
-A number is compared with boundaries in its own precision (docs/numbers.md), so that a float32 0.35
-that becomes a float64 on its way may change its bucket. A package has one type for each input.
+A number is compared with boundaries in its own precision (docs/numbers.md), so a float32 0.35 that
+is converted to float64 may fall into another bucket. A package has one type for each input.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from homespec.train.run_files import SETTINGS_FILE
 def number_types(spec: Spec, run: Path, asked: str | Mapping[str, str] | None) -> dict[str, str]:
     """The type of each number by name: as `asked`, else that of its column in the run's data.
 
-    Raises ExportError if the data is not there any more and nothing is asked for.
+    Raises ExportError if the data no longer exists and no type is asked for.
     """
     if isinstance(asked, Mapping):
         return dict(asked)
@@ -46,7 +46,7 @@ def number_types(spec: Spec, run: Path, asked: str | Mapping[str, str] | None) -
 
 
 def _data_of(run: Path) -> list[Path]:
-    """The files that a run was trained on, as its settings name them. Raises DataError."""
+    """The files that a run was trained on, from its settings. Raises DataError."""
     try:
         names = json.loads((run / SETTINGS_FILE).read_text("utf-8"))["data"]
         return [Path(name) for name in names]
@@ -55,7 +55,7 @@ def _data_of(run: Path) -> list[Path]:
 
 
 def _type_of(source: DataFiles, tensor: InputTensor) -> str:
-    """The type as which a column is read: float32 stays, all else is float64."""
+    """The type with which a column is read: float32 stays, all others become float64."""
     missing = source.missing({tensor.column: tensor.name})
     if missing:
         raise DataError(f"{source} has no column `{tensor.column}`")

@@ -15,7 +15,7 @@ from homespec.export.remarks import quiet
 def write_onnx(
     program: torch.export.ExportedProgram, inputs: Sequence[str], tasks: Sequence[str], path: Path
 ) -> None:
-    """Write a program of one dict of features. Above 2 GB its weights are in a file beside it."""
+    """Write a program with one dict of features. Above 2 GB, its weights are in a separate file."""
     import onnx
 
     from homespec.export.onnx_rows import require_equal_rows
@@ -32,10 +32,10 @@ def write_onnx(
 
 
 def _keep_apart(graph: Any, names: Collection[str]) -> None:
-    """Rename what an `onnx_ir.Graph` computes or holds under the name of an input or output.
+    """Rename values of an `onnx_ir.Graph` that have the name of an input or output.
 
-    torch names values by their operators, such as `cat` and `sigmoid`, and does not see to it that
-    a feature or a task has such a name. No name of a spec has a colon.
+    torch names values after their operators, such as `cat` and `sigmoid`, and does not avoid names
+    of features and tasks. Names of a spec contain no colon.
     """
     inside = [value for node in graph.all_nodes() for value in node.outputs]
     for value in (*inside, *graph.initializers.values()):
@@ -47,7 +47,7 @@ class Session:
     """An ONNX file in onnxruntime on the CPU: features by name -> outputs by task."""
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        """`threads` of one call; 0 for as many as onnxruntime takes."""
+        """`threads` of a call; 0 for the default of onnxruntime."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -58,14 +58,14 @@ class Session:
         self.tasks = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The outputs [B] of features, which may be in any order."""
+        """The outputs [B] for features in any order."""
         return self.run(self.arrays(features))
 
     def arrays(self, features: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Features as `run` takes them."""
+        """Features in the form that `run` takes."""
         return {name: tensor.cpu().numpy() for name, tensor in features.items()}
 
     def run(self, arrays: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The outputs [B] of arrays."""
+        """The outputs [B] for arrays."""
         found = self._session.run(self.tasks, arrays)
         return {task: torch.from_numpy(out) for task, out in zip(self.tasks, found, strict=True)}

@@ -1,8 +1,9 @@
-"""Export: an ONNX file that refuses inputs of different numbers of rows.
+"""Export: makes an ONNX file refuse inputs with different numbers of rows.
 
-ONNX names the batch of every input alike and means nothing by it: where one input has a single row,
-operators repeat it for the rows of the others, some of them, silently. So every input but the first
-is reshaped to the rows of the first before it is used, which costs no copy and fails for others.
+In ONNX, a common name for the batch axis of all inputs has no effect: if one input has a single
+row, some operators silently repeat it for the rows of the others. So all inputs except the first
+are reshaped to the rows of the first before they are used, which makes no copy and fails for other
+numbers of rows.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import onnx
 from onnx import helper
 
 ROWS = "rows"
-"""What the names of the tensors are that this adds; names of a spec have no colon."""
+"""The names of the added tensors; names of a spec contain no colon."""
 
 
 def require_equal_rows(path: Path) -> None:
-    """Change a file. Its weights, if they are in a file beside it, stay there."""
+    """Change a file in place. Weights in a separate file stay there."""
     model = onnx.load(path, load_external_data=False)
     graph = model.graph
     first, *others = (each for each in graph.input if not _has_one_row(each))
@@ -42,9 +43,10 @@ def _has_one_row(value: Any) -> bool:
 
 
 def _reshaped(value: Any, name: str, first: str) -> Iterator[Any]:
-    """The nodes that reshape an input to ROWS and the sizes of its own rows.
+    """The nodes that reshape an input to ROWS and the shape of its rows.
 
-    onnxruntime says the name of the node that fails, which names both inputs: either may be wrong.
+    onnxruntime reports the name of the failing node, which contains both inputs: either may be
+    wrong.
     """
     sizes = [dimension.dim_value for dimension in value.type.tensor_type.shape.dim[1:]]
     shape = ROWS
@@ -58,7 +60,7 @@ def _reshaped(value: Any, name: str, first: str) -> Iterator[Any]:
 
 
 def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:
-    """All nodes, those inside of others too."""
+    """All nodes, including nested ones."""
     for node in nodes:
         yield node
         for attribute in node.attribute:

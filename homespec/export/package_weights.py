@@ -1,7 +1,7 @@
-"""Export: the weights inside a package, where they are and how others take their place.
+"""Export: finds and replaces the weights inside a package.
 
-A package is a zip archive whose weights are one file: tensor after tensor, each padded to a
-multiple of ALIGNMENT bytes where the package runs on a CPU.
+A package is a zip archive with one file of weights: tensor after tensor, each padded to a multiple
+of ALIGNMENT bytes if the package runs on a CPU.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from homespec.export.aotinductor import Sizes
 from homespec.train.tensor_bytes import tensor_bytes
 
 WEIGHTS, METADATA = "_weights.blob", "_metadata.json"
-"""How names of files in a package end."""
+"""Suffixes of the names of files in a package."""
 ALIGNMENTS = (64, 1)
 COPIED = 2**20
 """Bytes that are copied at a time."""
@@ -30,7 +30,7 @@ COPIED = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Where one tensor is in the file of weights."""
+    """The position of a tensor in the weights file."""
 
     name: str
     offset: int
@@ -41,9 +41,9 @@ Slices = tuple[Slice, ...]
 
 
 def slices_of(sizes: Sizes, path: Path, state: Mapping[str, Tensor]) -> Slices:
-    """Where each tensor of a package is: a layout in which the file holds just this state.
+    """The positions of a package's tensors: a layout in which the file holds exactly this state.
 
-    Raises ExportError if there is none, so that no weights are ever put in a wrong place.
+    Raises ExportError if there is none, so that weights are never written to a wrong position.
     """
     for alignment in ALIGNMENTS:
         slices, end = _aligned(sizes, alignment)
@@ -56,7 +56,7 @@ def slices_of(sizes: Sizes, path: Path, state: Mapping[str, Tensor]) -> Slices:
 
 
 def _aligned(sizes: Sizes, alignment: int) -> tuple[Slices, int]:
-    """The tensors one after the other, and the length of the file."""
+    """The positions of consecutive tensors, and the length of the file."""
     slices, offset = [], 0
     for name, size in sizes:
         slices.append(Slice(name, offset, size))
@@ -65,9 +65,9 @@ def _aligned(sizes: Sizes, alignment: int) -> tuple[Slices, int]:
 
 
 def _holds(path: Path, slices: Slices, end: int, state: Mapping[str, Tensor]) -> bool:
-    """Whether the file of weights has this length and these tensors at their places.
+    """Whether the weights file has this length and these tensors at their positions.
 
-    Constants of the code are in no state.
+    Constants of the code are not in the state.
     """
     with zipfile.ZipFile(path) as archive:
         name = _name(archive, WEIGHTS)
@@ -86,7 +86,7 @@ def replace_weights(
 ) -> None:
     """Write the package `old` as `new` with the tensors of `state`, and `metadata` updated.
 
-    Constants of the code, which are in no state, stay. Raises ExportError.
+    Constants of the code, which are not in the state, stay the same. Raises ExportError.
     """
     with zipfile.ZipFile(old) as archive, zipfile.ZipFile(new, "w") as out:
         for info in archive.infolist():
@@ -123,12 +123,12 @@ def _name(archive: zipfile.ZipFile, ending: str) -> str:
 
 
 def as_json(slices: Slices) -> list[dict[str, object]]:
-    """Slices as the manifest keeps them."""
+    """Slices in the form of the manifest."""
     return [asdict(part) for part in slices]
 
 
 def from_json(stored: Sequence[Mapping[str, object]]) -> Slices:
-    """The same, read. Raises ExportError for anything else."""
+    """Slices read from the manifest. Raises ExportError for anything else."""
     try:
         return tuple(
             Slice(str(part["name"]), int(str(part["offset"])), int(str(part["size"])))

@@ -1,4 +1,4 @@
-"""Export: README.md of the folder: what is in it, and the lines that load it."""
+"""Export: the folder's README.md, which lists its files and shows how to load them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export: what torch says of itself while it exports, which is nothing that users can mend."""
+"""Export: suppresses remarks of torch during export that users can do nothing about."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXPORTERS = "torch.onnx"
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without warnings that torch's own code is deprecated, and remarks on optional packages."""
+    """Suppress deprecation warnings about torch's own code, and remarks on optional packages."""
     logger = logging.getLogger(EXPORTERS)
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Export: a run -> its folder, compiled; or today's weights into the folder of yesterday."""
+"""Export: compiles a run to a folder, or puts new weights into an existing folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from homespec.version import __version__
 
 Say = Callable[[str], None]
 OF_PACKAGE = ("homespec", "torch", "cuda_capability", "processor", "threads", "package_weights")
-"""What stays true of a package that gets other weights."""
+"""Entries of the manifest that stay the same when the weights are replaced."""
 
 
 def export_run(
@@ -42,7 +42,7 @@ def export_run(
     overwrite: bool,
     say: Say,
 ) -> None:
-    """Write the folder `out`, whole or not at all.
+    """Write the folder `out` atomically.
 
     Raises ExportError, and RunError and SpecError for a run that cannot be loaded.
     """
@@ -86,7 +86,7 @@ def _report(subject: Subject, agreements: dict[str, Agreement], out: Path, say: 
 
 
 def check_keywords(subject: Subject) -> None:
-    """Raise ExportError for an input that Python's loader of packages cannot take by keyword."""
+    """Raise ExportError for an input that torch's Python loader cannot take by keyword."""
     if "self" in {each.name for each in subject.inputs}:
         raise ExportError(
             f"{PT2} cannot have an input named `self`: it takes inputs by keyword, and Python has"
@@ -96,7 +96,7 @@ def check_keywords(subject: Subject) -> None:
 
 
 def check_free(out: Path, overwrite: bool) -> None:
-    """Raise ExportError if something is in the place of a folder, and not ours to replace."""
+    """Raise ExportError if something exists at the folder's path that may not be replaced."""
     if out.exists() and not out.is_dir():
         raise ExportError(f"{out} is a file, not a folder: give another --out")
     if out.is_dir() and any(out.iterdir()):
@@ -106,7 +106,7 @@ def check_free(out: Path, overwrite: bool) -> None:
 
 
 def check_own(folder: Path, about: manifest.Json) -> None:
-    """Raise ExportError if a folder holds files that no export wrote, which would be lost."""
+    """Raise ExportError if a folder contains files that no export wrote, which would be lost."""
     own = {*about["files"], manifest.FILE}
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
     if others := sorted(there - own):
@@ -119,8 +119,8 @@ def check_own(folder: Path, about: manifest.Json) -> None:
 def replace_weights(folder: Path, into: Path, out: Path, options: Options, say: Say) -> None:
     """Write `out` as the folder `into` with the weights of another run of the same spec.
 
-    Both may be one folder, which is then exchanged in one step. Nothing is compiled. Raises
-    ExportError if the run's model needs other code than was compiled.
+    Both may be the same folder, which is then exchanged atomically. Nothing is compiled. Raises
+    ExportError if the run's model needs other code.
     """
     before = manifest.read(into)
     if out.resolve() == into.resolve():
@@ -157,7 +157,7 @@ def check_intact(into: Path, before: manifest.Json) -> None:
 
 
 def as_before(options: Options, before: manifest.Json) -> Options:
-    """The options with which a folder was exported; of `options` what says where weights are."""
+    """The options with which a folder was exported; only the source of weights is new."""
     inputs: dict[str, Any] = before["inputs"]
     return dataclasses.replace(
         options,
@@ -182,7 +182,7 @@ def check_same_user(options: Options, before: manifest.Json, into: Path) -> None
 
 
 def check_same_graph(subject: Subject, into: Path, before: manifest.Json) -> None:
-    """Raise ExportError that says by what the run's model differs from the one compiled."""
+    """Raise ExportError with the differences between the run's model and the compiled one."""
     known = set(subject.options.tasks) <= set(subject.spec.tasks)
     known &= set(subject.options.user_features) < set(subject.spec.features)
     if known and subject.graph_sha256 == before["graph_sha256"]:
@@ -198,7 +198,7 @@ def check_same_graph(subject: Subject, into: Path, before: manifest.Json) -> Non
 
 
 def check_same_types(subject: Subject, into: Path, options: Options, say: Say) -> None:
-    """Raise ExportError if the run was trained on numbers of other types than are served."""
+    """Raise ExportError if the run was trained on numbers of other types than those served."""
     served = subject.options.numbers
     assert isinstance(served, dict)
     try:

@@ -1,4 +1,4 @@
-"""Export: rows that try a model out, the same ones each time."""
+"""Export: deterministic sample rows that test a model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from homespec.export.inputs import Input
 
 MISSING_SHARE = 0.1
 FAVOURITES = 8
-"""Every other id is one of this many, so that searches among events find something."""
+"""Every other id is among this many, so that searches among events find something."""
 LARGE_ID = 2**62
 Boundaries = Mapping[str, Sequence[float]]
-"""By the tensor that owns a table, or that is scaled: numbers that matter."""
+"""Numbers to include, by the tensor that owns a table or is scaled."""
 
 
 def samples(inputs: Sequence[Input], boundaries: Boundaries, rows: int) -> dict[str, Tensor]:
@@ -85,7 +85,7 @@ def _numbers(boundaries: Sequence[float], shape: tuple[int, ...], random: Genera
 
 
 def _vectors(shape: tuple[int, ...], random: Generator) -> Tensor:
-    """Vectors [..., width], some missing as a whole and some in one number."""
+    """Vectors [..., width], some of them missing and some with one missing number."""
     vectors = torch.randn(shape, generator=random)
     vectors = vectors.masked_fill(_chosen(shape, MISSING_SHARE / shape[-1], random), torch.nan)
     return vectors.masked_fill(_chosen((*shape[:-1], 1), MISSING_SHARE, random), torch.nan)

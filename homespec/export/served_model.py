@@ -1,4 +1,4 @@
-"""Export: the model that is served, whose outputs are what the tasks of a spec mean."""
+"""Export: the served model, whose outputs are the results of the tasks of a spec."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from homespec.scoring import Output
 
 BATCH = "batch"
 ROUNDING = 3e-5
-"""What logits may differ by rounding, beside the largest one: sums of float32 numbers in another
-order, many times over."""
+"""Differences of logits that count as rounding, relative to the largest logit: float32 sums in
+another order, repeated many times."""
 
 
 class Served(nn.Module):
     """Features by name -> outputs [B] by task.
 
-    As probabilities a binary task gives the one of its label (of a product: the product), and a
-    regression its estimate in the unit of its label. As logits both are what the model computes.
+    With probabilities, a binary task returns the probability of its label (for a product, the
+    product), and a regression its estimate in the unit of its label. With logits, both return the
+    values that the model computes.
     """
 
     def __init__(self, model: nn.Module, spec: Spec, output: Output) -> None:
@@ -42,7 +43,7 @@ class Served(nn.Module):
         return logit_B * self.scales[task] if task in self.scales else logit_B.sigmoid()
 
     def rounding(self, task: str, output_B: Tensor, largest: float) -> Tensor:
-        """What outputs [B] may differ by rounding, where `largest` is the largest logit in size."""
+        """How much outputs [B] may differ by rounding; `largest` is the largest size of a logit."""
         of_logit = ROUNDING * max(1.0, largest)
         if self.output == "logits":
             return torch.full_like(output_B, of_logit)
@@ -52,18 +53,18 @@ class Served(nn.Module):
 
 
 class OneRowApart(nn.Module):
-    """The same outputs of the same weights, with a branch for batches of one row.
+    """The same model, with a branch for batches of one row.
 
-    The trunk's tensors have the batch as their last axis, along which inductor lays out vector
-    instructions: for a single row they hold one number each, and each product is a call of a
-    library with a matrix of one column. Within the branch the batch is the constant 1, so that
-    inductor takes another axis, and writes the products itself. Code for both is in the program.
+    The batch is the last axis of the trunk's tensors, and inductor vectorises along it. For a
+    single row, vectors hold one number each, and each product is a library call with a matrix of
+    one column. Within the branch, the batch is the constant 1, so inductor vectorises along another
+    axis and generates the products itself. The program contains code for both.
     """
 
     def __init__(self, served: Served, tasks: Sequence[str]) -> None:
         super().__init__()
         self.model = served.model  # parameters keep their names
-        self._served, self._tasks = [served], tuple(tasks)  # a list hides the module from torch
+        self._served, self._tasks = [served], tuple(tasks)  # the list hides the module from torch
 
     def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """The outputs of one batch."""
@@ -73,7 +74,7 @@ class OneRowApart(nn.Module):
         return dict(zip(self._tasks, outputs_TB.unbind(), strict=True))
 
     def _rows(self, names: Iterable[str]) -> Callable[..., Tensor]:
-        """A function of features in the order of their names -> outputs [T, B]."""
+        """A function from features, in the order of their names, to outputs [T, B]."""
 
         def outputs(*tensors: Tensor) -> Tensor:
             features = dict(zip(names, tensors, strict=True))
@@ -82,19 +83,21 @@ class OneRowApart(nn.Module):
         return outputs
 
     def _one_row(self, names: Iterable[str]) -> Callable[..., Tensor]:
-        """The same for batches that are one row."""
+        """The same for batches of one row."""
 
         def outputs(*tensors: Tensor) -> Tensor:
             features = {n: t.narrow(0, 0, 1) for n, t in zip(names, tensors, strict=True)}
-            rows = tensors[0].shape[0]  # torch.cond wants the shape of the other branch
+            rows = tensors[0].shape[0]  # torch.cond requires the shape of the other branch
             return torch.stack([o.expand(rows) for o in self._served[0](features).values()])
 
         return outputs
 
 
 def one_row_gains(spec: LoadedSpec) -> bool:
-    """Whether code for one row is worth having: where there are feature gates, most of whose work
-    is done number by number. MMoE, which is products and little else, is slower by it.
+    """Whether code for one row pays off.
+
+    It does with feature gates, whose work is mostly elementwise. MMoE, which consists mostly of
+    products, would be slower.
     """
     return any(spec.analysis.graph.of(FeatureGate))
 

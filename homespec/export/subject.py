@@ -1,4 +1,4 @@
-"""Export: what is exported: a trained model beside the one that is served in its place."""
+"""Export: the subject of an export: a trained model and the model that is served in its place."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from homespec.train.vocabularies import Vocabularies
 from homespec.variant import UnknownNameError, Variant
 
 FITTED = "features.", ".boundaries"
-"""How logical names of boundaries begin and end."""
+"""Prefix and suffix of the logical names of boundaries."""
 LARGEST_LOG = 80.0
-"""The exponential of what is larger is none of float32's numbers."""
+"""exp of larger numbers overflows float32."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What of a run is exported, and how it is served."""
+    """What is exported from a run, and how it is served."""
 
     tasks: tuple[str, ...] = ()
-    """All if there are none."""
+    """All tasks if empty."""
     output: Output = "probabilities"
     device: str = "cpu"
     numbers: str | Mapping[str, str] | None = None
-    """float32 or float64, for all or by name; None for the types of the columns of the data."""
+    """float32 or float64, for all or by name; None for the types of the data's columns."""
     weights: Weights = "float32"
-    """How the rows of embedding tables are kept; all else is float32."""
+    """How the rows of embedding tables are stored; everything else is float32."""
     checkpoint: Which = "best"
     spec: PathLike | None = None
     """The spec of a run that does not hold one."""
@@ -55,7 +55,7 @@ class Options:
 
 
 class Subject:
-    """A trained model, and the same as a model for inference of the tasks that are served."""
+    """A trained model, and its inference model for the served tasks."""
 
     def __init__(self, folder: Path, options: Options) -> None:
         """Load a run. Raises ExportError, RunError and SpecError."""
@@ -95,14 +95,14 @@ class Subject:
 
     @cached_property
     def _expected(self) -> nn.Module:
-        """The trained model, with tables whose numbers are those that are kept."""
+        """The trained model, with the numbers of its tables rounded as they are stored."""
         if self.options.weights == "float32":
             return self.run.model
         return with_rounded_values(self.run.model, self.options.weights)
 
     @cached_property
     def served(self) -> Served:
-        """The model that is served."""
+        """The served model."""
         return Served(self._built[1], self.spec, self.options.output)
 
     @cached_property
@@ -128,12 +128,12 @@ class Subject:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """What identifies its weights, as in a run that starts from them."""
+        """The identity of its weights, as in a run that starts from them."""
         return digest(self.logical)
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """Parameters and buffers of the served model, by the names that a package has for them."""
+        """Parameters and buffers of the served model, by their names in a package."""
         return {**dict(self.served.named_parameters()), **dict(self.served.named_buffers())}
 
     @cached_property
@@ -145,9 +145,10 @@ class Subject:
 
     @cached_property
     def _boundaries(self) -> dict[str, list[float]]:
-        """Boundaries by the tensor that owns a table: those of the spec, and the fitted ones.
+        """Boundaries by the tensor that owns a table, both from the spec and fitted.
 
-        Scaled numbers have those that become about -1, 0 and 1, fitted vocabularies their ids.
+        For scaled numbers, these are the numbers scaled to about -1, 0 and 1; for fitted
+        vocabularies, their ids.
         """
         fields = self._built[0].FEATURES
         given = {n: [*field["boundaries"]] for n, field in fields.items() if "boundaries" in field}
@@ -165,7 +166,7 @@ class Subject:
         return given | fitted | words | {name: self._typical(name) for name in columns}
 
     def _typical(self, name: str) -> list[float]:
-        """Numbers of a feature as its training data had them."""
+        """Numbers of a feature in the units of the training data."""
         scaling = self.logical.get(f"features.{name}.scaling")
         offset, unit = (0.0, 1.0) if scaling is None else scaling.tolist()
         typical = [offset - unit, offset, offset + unit]
@@ -174,7 +175,7 @@ class Subject:
         return [math.copysign(math.expm1(min(abs(each), LARGEST_LOG)), each) for each in typical]
 
     def features(self, rows: int) -> dict[str, Tensor]:
-        """Features that try the model out, on its device."""
+        """Features that test the model, on its device."""
         drawn = samples(self.inputs, self._boundaries, rows)
         return {name: tensor.to(self.options.device) for name, tensor in drawn.items()}
 
@@ -185,7 +186,8 @@ class Subject:
 
     @property
     def searches(self) -> bool:
-        """Whether events are found by their scores, of which the nearly equal ones are chance."""
+        """Whether events are selected by scores, so that rounding decides between nearly equal
+        ones."""
         return any(
             encoder.kind == "twin" or (encoder.kind == "sim" and encoder.sim.search == "soft")
             for encoder in (
@@ -197,18 +199,16 @@ class Subject:
 
     @cached_property
     def largest_logits(self) -> dict[str, float]:
-        """How large the logits of each task become."""
+        """The largest magnitude of each task's logits."""
         logits = self._trained(self.batches[max(BATCHES)], "logits")
         return {task: float(logit_B.abs().max()) for task, logit_B in logits.items()}
 
     def expected(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the trained model gives for the tasks that are served, computed eagerly; with tables
-        that are rounded where they are kept so.
-        """
+        """The trained model's eager outputs for the served tasks, with tables rounded as stored."""
         return self._trained(features, self.options.output)
 
     def lost_by_rounding(self) -> float:
-        """The largest difference that rounded tables make to an output of the trained model."""
+        """The largest change of an output of the trained model by rounded tables."""
         features = self.batches[max(BATCHES)]
         exact = self._trained(features, self.options.output, self.run.model)
         rounded = self.expected(features)
@@ -224,7 +224,7 @@ class Subject:
         return {task: outputs[task] for task in self.tasks}
 
     def about(self) -> manifest.Json:
-        """What manifest.json says of it."""
+        """Its entries in manifest.json."""
         return {
             "format": manifest.FORMAT,
             "name": self.spec.name,

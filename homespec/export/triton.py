@@ -1,14 +1,14 @@
-"""Export: config.pbtxt of Triton Inference Server, as text. It needs no package of Triton's.
+"""Export: config.pbtxt for Triton Inference Server, as text, without Triton's packages.
 
-Clients of all three models send and get tensors of [batch] and so on, under the names of the spec:
+Clients of all three models send and receive tensors [batch] and so on, under the names of the spec:
 
-* NAME_onnx is model.onnx in the ONNX Runtime backend, which has these names itself.
-* NAME_aoti is model.pt2 in the PyTorch backend (`torch_aoti`), which knows inputs by their place in
-  the package's call specification, INPUT__0 and so on, and outputs as RESULT[task].
-* NAME is an ensemble of that one model, which gives its tensors their names.
+* NAME_onnx is model.onnx in the ONNX Runtime backend, which uses these names.
+* NAME_aoti is model.pt2 in the PyTorch backend (`torch_aoti`), which names inputs by their position
+  in the package's call specification, INPUT__0 and so on, and outputs RESULT[task].
+* NAME is an ensemble of only that model, which gives its tensors their names.
 
 The backend also has names for keyword arguments, but its documentation and its code (26.05) spell
-them in two ways; places mean the same in both, and in older versions.
+them differently. Positions are the same in both, and in older versions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FREE = -1
 NOTE = "  # a request is one user with any number of candidates, so requests cannot be batched"
 CONFIG = "config.pbtxt"
 AOTI, ONNX = "_aoti", "_onnx"
-"""What the names of models end in."""
+"""Suffixes of the names of models."""
 
 
 def aoti_configs(
@@ -53,12 +53,12 @@ def _note(inputs: Sequence[Input]) -> str:
 
 
 def place(index: int) -> str:
-    """How the backend calls the input at a place of the call specification."""
+    """The backend's name of the input at a position of the call specification."""
     return f"INPUT__{index}"
 
 
 def result(task: str) -> str:
-    """How the backend calls the output of a task."""
+    """The backend's name of the output of a task."""
     return f"RESULT[{task}]"
 
 
