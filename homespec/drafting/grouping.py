@@ -39,7 +39,10 @@ class Group:
 
 
 def groups_of(labels: Sequence[Array], rates: Sequence[float]) -> list[Group]:
-    """Groups of at least two tasks with correlated labels, in order of their first tasks."""
+    """Groups of at least two tasks with correlated labels, in order of their first tasks.
+
+    There are none unless there are at least two.
+    """
     if len(labels) < MIN_TASKS:
         return []
     likeness = correlations(labels)
@@ -60,7 +63,7 @@ def groups_of(labels: Sequence[Array], rates: Sequence[float]) -> list[Group]:
 def correlations(labels: Sequence[Array]) -> Array:
     """Pairwise correlations of labels [T, T], if positive, relative to what their rates allow.
 
-    Without this division, a rare label would hardly correlate with a frequent one that it implies.
+    In absolute terms, a rare label would hardly correlate with a frequent one that it implies.
     """
     size = len(labels)
     found = np.eye(size)

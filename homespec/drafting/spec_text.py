@@ -162,8 +162,8 @@ def _shown(column: str) -> str:
 def _groups(draft: Draft, names: Names) -> Iterator[str]:
     if not draft.groups:
         return
-    yield from _wrapped("Tasks with correlated labels; a correlation is relative to the largest that"
-                        " the rates allow.")  # fmt: skip
+    yield from _wrapped("Tasks with correlated labels. A correlation is relative to the largest"
+                        " one that the rates allow.")  # fmt: skip
     yield "groups:"
     for own, group in zip(names.groups, draft.groups, strict=True):
         members = [names.tasks[place] for place in group.members]

@@ -44,7 +44,7 @@ def graph_sha256(
 
 
 def differences(before: LoadedSpec, now: LoadedSpec) -> str:
-    """The changes between the inference graphs of two specs, as `homespec diff` words them; or ""."""
+    """The changes between two specs' inference graphs, as `homespec diff` words them; or ""."""
     changes = compare(before.analysis, now.analysis).changes
     texts = [each.message for each in changes if SERVED.intersection(BREAKS[each.rule.code])]
     more = f"; and {len(texts) - MAX_SHOWN} more changes" if len(texts) > MAX_SHOWN else ""

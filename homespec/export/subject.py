@@ -186,8 +186,7 @@ class Subject:
 
     @property
     def searches(self) -> bool:
-        """Whether events are selected by scores, so that rounding decides between nearly equal
-        ones."""
+        """Whether events are selected by scores, between which rounding may decide."""
         return any(
             encoder.kind == "twin" or (encoder.kind == "sim" and encoder.sim.search == "soft")
             for encoder in (
