@@ -50,7 +50,7 @@ def compile_pt2(subject: Subject, folder: Path) -> Slices:
 
 
 def metadata_of(subject: Subject) -> dict[str, str]:
-    """What a package says of itself to a server, in C++ too: names in the order of positions."""
+    """Metadata that servers can read from a package, also in C++: names in order of positions."""
     user = {"user_inputs": SEPARATOR.join(subject.of_user)} if subject.of_user else {}
     return user | {
         "inputs": SEPARATOR.join(each.name for each in subject.inputs),

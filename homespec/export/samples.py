@@ -37,7 +37,7 @@ def as_rows(inputs: Sequence[Input], features: Mapping[str, Tensor]) -> dict[str
 
 
 def _counts(one: Input, rows: int, random: Generator) -> Tensor:
-    """How many events the sequence of a field has in each row [rows]."""
+    """Number of events of a field's sequence in each row [rows]."""
     return torch.randint(one.tensor.length + 1, (1 if one.user else rows,), generator=random)
 
 

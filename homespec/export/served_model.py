@@ -105,9 +105,9 @@ def one_row_gains(spec: LoadedSpec) -> bool:
 def package_program_of(
     model: Served, features: dict[str, Tensor], one_row_apart: bool, user: Collection[str] = ()
 ) -> torch.export.ExportedProgram:
-    """The program that a package is compiled of; on a CPU one row may have code of its own.
+    """The program from which a package is compiled; on a CPU, it may have code for one row.
 
-    Not so with inputs of a `user`: a request of one candidate is rare there.
+    It does not with inputs of a `user`, where requests with one candidate are rare.
     """
     device = next(iter(features.values())).device.type
     if user or not one_row_apart or device != "cpu":
@@ -120,10 +120,10 @@ def package_program_of(
 def program_of(
     model: nn.Module, features: dict[str, Tensor], user: Collection[str] = ()
 ) -> torch.export.ExportedProgram:
-    """The model as a graph whose batch is free, from one row on; `features` are two rows or more.
+    """The model as a graph with a dynamic batch of at least one row; `features` have two or more.
 
-    The inputs `user` keep their one row. With a minimum of one, torch.export does not take a batch
-    of one row for a case of its own.
+    The inputs `user` always have one row. With a minimum of one, torch.export does not specialise
+    on a batch of one row.
     """
     batch = torch.export.Dim(BATCH, min=1)
     shapes = {name: {} if name in user else {0: batch} for name in features}

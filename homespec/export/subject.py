@@ -49,7 +49,7 @@ class Options:
     """How the rows of embedding tables are stored; everything else is float32."""
     checkpoint: Which = "best"
     spec: PathLike | None = None
-    """The spec of a run that does not hold one."""
+    """The spec of a run whose folder has none."""
     user_features: tuple[str, ...] = ()
     """The features that a request has once for all its candidates."""
 
@@ -138,7 +138,7 @@ class Subject:
 
     @cached_property
     def graph_sha256(self) -> str:
-        """What identifies the code of its package."""
+        """The identity of its package's code."""
         return graph_sha256(
             self.spec, self.tasks, self.options.output, self.options.weights, self.user_features
         )
