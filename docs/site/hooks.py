@@ -1,4 +1,5 @@
-"""The site: brings in what is outside of `docs/`, and links every spec to the playground.
+"""The site: brings in what is outside of `docs/`, links specs to the playground, and terms to the
+glossary.
 
 Pages keep the links that work on a forge; here they lead to the same file on the site.
 """
@@ -16,11 +17,15 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.nav import Link, Navigation
 from mkdocs.structure.pages import Page
+from terms import linked, terms
 
 ROOT = Path(__file__).parents[2]
 PLAYGROUND = ROOT / ".cache" / "playground" / "site"
 """What `docs/playground/build.py` makes."""
 START = "playground/index.html"
+GLOSSARY = ROOT / "docs" / "glossary.md"
+STYLE = ".md-typeset a.term { color: inherit; text-decoration: underline dotted; }\n"
+"""Terms of the glossary look like text, and say with a dotted line that there is more."""
 
 OUTSIDE = (
     "README.md",
@@ -68,6 +73,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         at = RENAMED.get(name, name)
         files.append(File.generated(config, at, abs_src_path=str(ROOT / name)))
     files.append(File.generated(config, "api.md", content=api_page()))
+    files.append(File.generated(config, "terms.css", content=STYLE))
     for path in sorted(PLAYGROUND.rglob("*")):
         if path.is_file():
             at = "playground/" + path.relative_to(PLAYGROUND).as_posix()
@@ -90,8 +96,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     here = page.file.src_uri
     origins = {RENAMED.get(name, name): name for name in OUTSIDE}
     folder = posixpath.dirname(origins.get(here, f"docs/{here}"))
-    linked = LINK.sub(lambda match: _on_site(posixpath.join(folder, match[1]), here), markdown)
-    return _with_playground(linked, here) if files.get_file_from_path(START) else linked
+    markdown = LINK.sub(lambda match: _on_site(posixpath.join(folder, match[1]), here), markdown)
+    if files.get_file_from_path(START):
+        markdown = _with_playground(markdown, here)
+    return linked(markdown, here, terms(GLOSSARY.read_text("utf-8")))
 
 
 def _deeper(code: re.Match[str]) -> str:

@@ -51,10 +51,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_page_is_there(site: Path) -> None:
-    pages = {page.stem for page in (ROOT / "docs").glob("*.md")}
-    assert pages | {"index", "CHANGELOG", "CONTRIBUTING"} <= {p.stem for p in site.glob("*.html")}
+    docs = [page.relative_to(ROOT / "docs") for page in (ROOT / "docs").rglob("*.md")]
+    pages = {page.with_suffix("").as_posix() for page in docs if page.parts[0] != "playground"}
+    made = {page.relative_to(site).with_suffix("").as_posix() for page in site.rglob("*.html")}
+    assert pages | {"index", "CHANGELOG", "CONTRIBUTING"} <= made
     assert (site / "examples" / "census" / "index.html").is_file()
     assert not list(site.rglob("*.py")) or {p.name for p in site.rglob("*.py")} == {"train.py"}
+
+
+def test_terms_are_linked_where_a_page_first_uses_them(site: Path) -> None:
+    page = (site / "howto" / "dead-expert.html").read_text("utf-8")
+    term = r'<a class="term" href="../glossary.html#expert" title="A small MLP [^"]+">experts</a>'
+    assert len(re.findall(term, page)) == 1
+    assert 'id="expert"' in (site / "glossary.html").read_text("utf-8")
+    assert "a.term" in (site / "terms.css").read_text("utf-8")
 
 
 def test_links_of_the_readme_lead_to_pages_of_the_site(site: Path) -> None:
