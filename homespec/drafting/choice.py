@@ -60,8 +60,8 @@ def share(part: float, whole: float) -> str:
 
 
 def number(value: float) -> str:
-    """Numbers below a billion without a power of ten, those with fractions to three digits."""
-    if abs(value) < 1e9 and (value == round(value) or abs(value) >= 1000):
+    """Numbers below 1e15 without a power of ten, those with fractions to three digits."""
+    if abs(value) < 1e15 and (value == round(value) or abs(value) >= 1000):
         return f"{value:,.0f}"
     return f"{value:.3g}"
 

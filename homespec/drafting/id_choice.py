@@ -31,6 +31,12 @@ FEW_REPEATS = 1.5
 MIN_ROWS = 50
 """With fewer rows, repetitions are chance."""
 SMALL_VOCAB = 1000
+WORDS = 1000
+"""So many texts get a vocabulary that is fitted."""
+GROWTH = 1.2
+"""By how much the texts of all rows may be more than those of the sample."""
+EACH = tuple(range(1, 11))
+"""The steps of round numbers that are close to each other."""
 
 
 def choose_id(seen: Seen) -> Choice | LeftOut:
@@ -63,6 +69,8 @@ def _table(seen: Seen) -> tuple[dict[str, Any], str]:
         texts = _listed(seen)
         if texts:
             return {"vocab": texts}, ""
+        if _are_words(seen):
+            return {"vocab": _fitted(seen)}, ""
     elif (top := _top(seen)) is not None:
         return {"vocab": top + 1}, ""
     return buckets_for(seen)
@@ -92,6 +100,22 @@ def _listed(seen: Seen) -> list[str]:
     return texts if len(flow(texts)) <= LIST_WIDTH else []
 
 
+def _are_words(seen: Seen) -> bool:
+    """Whether texts are few and all known, so that a vocabulary can be fitted to them."""
+    if seen.distinct > WORDS or names.is_entity(seen.name):
+        return False
+    return seen.rows == seen.total or seen.expected <= GROWTH * seen.distinct
+
+
+def _fitted(seen: Seen) -> dict[str, int]:
+    """How often a text has to occur to get a row, and how many rows there are.
+
+    Rows that are held out may have all but one of a text's.
+    """
+    often = int(seen.counts.max()) >= MANY_SEEN
+    return {"min_count": 2 if often else 1, "max_size": nice(GROWTH * seen.expected, EACH)}
+
+
 def buckets_for(seen: Seen) -> tuple[dict[str, Any], str]:
     """Rows with room against collisions, and the number of the sample's ids that share one."""
     assert seen.ids is not None
@@ -99,7 +123,7 @@ def buckets_for(seen: Seen) -> tuple[dict[str, Any], str]:
     rows = _first_guess(seen, ids)
     few = 0 if len(ids) <= SMALL else 1.5 / _room(seen.expected) * len(ids)
     while rows < MOST_EACH * len(ids) and collisions(ids, rows).sharing > few:
-        rows = nice(rows + 1, tuple(range(1, 11)))
+        rows = nice(rows + 1, EACH)
     table = HashedTable.of([ids], rows)
     if table.now.rows < 0.5 * table.now.expected and (better := table.unpatterned()):
         rows = better.buckets

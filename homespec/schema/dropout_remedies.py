@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from homespec.schema.located_error import Path
 
 
+def percent_as_share(text: str) -> float | None:
+    """0.2 for `20%` or `20 %`; None for other texts, and for percentages that are no share."""
+    match = re.fullmatch(r"\s*([0-9]{1,3}(?:[.,][0-9]*)?)\s*%\s*", text)
+    share = float(match[1].replace(",", ".")) / 100 if match else 0.0
+    return share if 0 < share < 1 else None
+
+
 def _share(value: Any) -> str:
     """The share of dropout that was written, of a list its first."""
     first = value[0] if isinstance(value, list) and value else value
+    if isinstance(first, str):
+        first = percent_as_share(first)
     is_share = isinstance(first, int | float) and not isinstance(first, bool) and 0 <= first < 1
     return f"{first:g}" if is_share else "0.1"
 

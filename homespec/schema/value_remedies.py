@@ -8,6 +8,7 @@ from string import Template
 from typing import Any
 
 from homespec.diagnostics.suggest import closest, listing
+from homespec.schema.dropout_remedies import percent_as_share
 from homespec.schema.jsonschema import choices_at
 from homespec.schema.key_remedies import counts, enumerated
 from homespec.schema.located_error import LocatedError, written
@@ -224,10 +225,9 @@ def _weight_column(_: LocatedError, value: dict[str, Any]) -> str:
     return f"write `sample_weight: {column}` for a column of weights of rows"
 
 
-def _rate(_: LocatedError, value: str) -> str:
-    match = re.fullmatch(r"\s*([0-9]{1,3}(?:\.[0-9]*)?)\s*%", value)
-    share = float(match[1]) / 100 if match else 0
-    return f"write a share, {share:g}" if 0 < share < 1 else ""
+def _percent(_: LocatedError, value: str) -> str:
+    share = percent_as_share(value)
+    return "" if share is None else f"write a share, {share:g}"
 
 
 def _expert_set(_: LocatedError, value: list[int]) -> str:
@@ -325,7 +325,7 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     ),
     ("tasks.*.within", text, "write {column: $value}, the column of sessions"),
     ("tasks.*.within", of(int, float), "write {column: session_id, weight: $value}"),
-    ("tasks.*.rate", text, _rate),
+    ("tasks.*.rate **.dropout feature_dropout", text, _percent),
     ("tasks.*.product", text, _product),
     (TOWERS, whole, "write {hidden: [$value]}"),
     (TOWERS, of(list), "write {hidden: $value}"),
