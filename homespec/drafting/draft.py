@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import pyarrow as pa
 
-from homespec.data import DataError
 from homespec.drafting import DraftError
 from homespec.drafting import name_words as names
 from homespec.drafting.attributes import entities, owner_of
@@ -17,7 +15,7 @@ from homespec.drafting.given_labels import given
 from homespec.drafting.grouping import Group, groups_of
 from homespec.drafting.kinds import choose, is_time
 from homespec.drafting.labels import BEHAVIOUR, Candidate, candidates, chosen
-from homespec.drafting.leaks import TELLS, tells
+from homespec.drafting.leaks import TELLS, follows, tells
 from homespec.drafting.list_choice import choose_lists
 from homespec.drafting.list_text import separator_of, taken_apart
 from homespec.drafting.sample import Sample
@@ -189,8 +187,8 @@ def _leak(
     if found := _told(seen, tasks):
         return f"it almost determines {found} of this column"
     for task in tasks:
-        if task.regression and _same(seen, task):
-            return f"it is {task.label} in other numbers"
+        if task.regression and (found := follows(seen, task.values)):
+            return f"it is {task.label} {found}"
     return ""
 
 
@@ -211,17 +209,3 @@ def _told(seen: Seen, tasks: list[Candidate]) -> str:
         if auc >= TELLS:
             return f"{task.label}: AUC {auc:.3f}"
     return ""
-
-
-def _same(seen: Seen, task: Candidate) -> bool:
-    """Whether a number is a multiple of a regression's label."""
-    if seen.numbers is None:
-        return False
-    try:
-        both = np.stack([seen.row_numbers, task.values])
-    except (DataError, ValueError):
-        return False
-    both = both[:, np.isfinite(both).all(0)]
-    if both.shape[1] < 3 or (both.std(1) == 0).any():
-        return False
-    return bool(abs(np.corrcoef(both)[0, 1]) > 0.999)

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from homespec.data.columns import Array
 from homespec.drafting import name_words as names
 from homespec.drafting.choice import Choice, LeftOut, quoted
+from homespec.drafting.days import keys, order_of
 from homespec.drafting.id_choice import choose_id
 from homespec.drafting.number_choice import choose_number
 from homespec.drafting.seen import Seen
@@ -99,5 +100,9 @@ def _extreme(seen: Seen, least: bool) -> str:
     if seen.numbers is not None:
         place = seen.numbers.argmin() if least else seen.numbers.argmax()
         return str(seen.values[int(place)].as_py())
+    texts = seen.values.to_pylist() if seen.is_text else []
+    if order := order_of(texts):
+        times = keys(seen.values, order)
+        return str(texts[int(times.argmin() if least else times.argmax())])
     both = pc.min_max(seen.values)
     return str(both["min" if least else "max"].as_py())

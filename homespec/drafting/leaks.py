@@ -16,6 +16,10 @@ MIN_EACH = 5
 BINS = 256
 """Numbers with more values are split into this many parts of equal size."""
 MIN_ROWS = 200
+SAME = 0.999
+"""Correlation with a regression's label from which on a column is the same."""
+STEPS = 50
+"""Values of a column up to which it may be a label in buckets."""
 
 
 def tells(seen: Seen, labels: Sequence[Array]) -> Iterator[float]:
@@ -72,3 +76,57 @@ def _auc(scores: Array, codes: Array, positive: Array, values: int) -> float:
     zeros = np.bincount(at, weights=zeros, minlength=len(levels))
     below = np.cumsum(zeros) - zeros
     return float((ones * (below + zeros / 2)).sum() / (ones.sum() * zeros.sum()))
+
+
+def follows(seen: Seen, label: Array) -> str:
+    """How a column is made of the label of a regression; "" if it does not seem to be.
+
+    It is a multiple of it, or increases or decreases with it, as a logarithm does, or its values
+    are those of intervals of it, as of a label in buckets.
+    """
+    values = _ranked(seen, label)
+    both = np.isfinite(values) & np.isfinite(label)
+    values, own = values[both], label[both]
+    if len(own) < 3 or np.ptp(values) == 0 or np.ptp(own) == 0:
+        return ""
+    with np.errstate(all="ignore"):  # numbers may be as large as float64 has them
+        plain = abs(np.corrcoef(values, own)[0, 1])
+    if seen.numbers is not None and plain > SAME:
+        return "in other numbers"
+    if len(own) < MIN_ROWS:
+        return ""
+    rank = float(np.corrcoef(_ranks(values), _ranks(own))[0, 1])
+    if seen.distinct > STEPS and abs(rank) > SAME:
+        return f"on another scale: rank correlation {rank:.4f}"
+    agree = max(_in_steps(values, own), _in_steps(-values, own))
+    return "in steps" if agree >= TELLS else ""
+
+
+def _ranked(seen: Seen, label: Array) -> Array:
+    """By row a number for its value, NaN if missing: for texts, their mean label in one half."""
+    if seen.numbers is not None:
+        return seen.row_numbers
+    known = seen.half & (seen.codes >= 0) & np.isfinite(label)
+    rows = np.bincount(seen.codes[known], minlength=seen.distinct)
+    if seen.distinct > STEPS or not len(rows):
+        return np.full(len(label), np.nan)
+    sums = np.bincount(seen.codes[known], label[known], seen.distinct)
+    means = np.append(np.where(rows > 0, sums / np.maximum(rows, 1), np.nan), np.nan)
+    return np.where(seen.half, np.nan, means[seen.codes])
+
+
+def _ranks(values: Array) -> Array:
+    """Ranks, equal values with the mean of theirs."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - counts / 2)[places])
+
+
+def _in_steps(values: Array, label: Array) -> float:
+    """The share of rows that have the value of a step function of the label that only rises.
+
+    Of rows with another value than the most frequent one. 0 for fewer than MIN_EACH of these.
+    """
+    found, steps = values[np.lexsort((values, label))], np.sort(values)
+    unique, counts = np.unique(steps, return_counts=True)
+    rare = steps != unique[counts.argmax()]
+    return float((found == steps)[rare].mean()) if rare.sum() >= MIN_EACH else 0.0

@@ -23,13 +23,12 @@ from homespec.data.chunk_reader import slabs
 from homespec.data.columns import Array, numbers
 from homespec.data.data_files import DataFiles
 from homespec.diagnostics.render.terminal import printable
+from homespec.drafting.days import Order, keys, order_of
 from homespec.drafting.draft import Draft
 from homespec.drafting.seen import Seen
 
 HELD_OUT = 0.1
 """The share of the rows that is held out."""
-SORTED = "^[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}"
-"""Times as text whose alphabetical order is their order."""
 LEAST, MOST = 0.05, 0.3
 """The range of the share of rows that the latest times may have to be held out."""
 
@@ -42,7 +41,8 @@ class Split:
     first: str = ""
     """The earliest held-out value, as it is written."""
     number: float = 0.0
-    is_text: bool = False
+    order: Order | None = None
+    """The order of the parts of days as text; None for numbers."""
     share: float = HELD_OUT
 
     def __str__(self) -> str:
@@ -57,9 +57,9 @@ class Split:
             places = random.permutation(table.num_rows)
             return np.asarray(places < max(1, round(self.share * table.num_rows)))
         cells = table[self.column].combine_chunks()
-        if self.is_text:
+        if self.order is not None:
             texts = pc.ascii_trim(cells.cast(pa.string()), BLANKS)
-            return np.asarray(pc.greater_equal(texts, self.first).fill_null(False))
+            return keys(texts, self.order) >= self.number
         return np.asarray(numbers(cells, pa.float64()) >= self.number)
 
 
@@ -73,19 +73,20 @@ def _by(seen: Seen) -> Split | None:
     """The split by a time; None if no value of it splits off a suitable share."""
     if seen.absent or seen.distinct < 2:
         return None
-    numbers = seen.numbers
-    if numbers is None and not pc.all(pc.match_substring_regex(seen.values, SORTED)).as_py():
-        return None
-    keys = np.array(seen.values.to_pylist(), dtype=object) if numbers is None else numbers
-    order = np.argsort(keys)
+    parts, values = None, seen.numbers
+    if values is None:
+        parts = order_of(seen.values.to_pylist())
+        if parts is None:
+            return None
+        values = keys(seen.values, parts)
+    order = np.argsort(values, kind="stable")
     later = np.cumsum(seen.counts[order][::-1])[::-1] / seen.rows
     place = int(np.argmin(np.abs(later - HELD_OUT)))
     if not LEAST <= later[place] <= MOST:
         return None
     first = int(order[place])
-    number = 0.0 if numbers is None else float(numbers[first])
     said = str(seen.values[first].as_py())
-    return Split(seen.name, said, number, numbers is None, float(later[place]))
+    return Split(seen.name, said, float(values[first]), parts, float(later[place]))
 
 
 def _schema(files: DataFiles) -> pa.Schema:
