@@ -317,18 +317,30 @@ class Layer(nn.Module):
         reads = {m: states[plan.source(m)] for m in plan.sets}
         gated = {m: self.feature_gated(m, x) for m, x in reads.items()}
         experts = {m: self.experts(m, x) for m, x in gated.items()}  # once per sample (section 3)
-        residuals = {m: self.residual(m, reads[m], gated[m], experts[m]) for m in plan.sets}
         for node in plan.outputs:
             visible = plan.visible(node)
-            values = [e for m in visible for e in experts[m]]
+            seen = {m: self.seen_by(node, m, experts[m]) for m in visible}
+            values = [e for m in visible for e in seen[m]]
             # Its own residual, and those of sets that are no outputs themselves.
-            added = [residuals[m] for m in visible if m == node or m not in plan.outputs]
+            added = [
+                self.residual(m, reads[m], gated[m], seen[m])
+                for m in visible
+                if m == node or m not in plan.outputs
+            ]
             read = self.gate_input(node, states, gated, v) if len(values) > 1 else v
             outputs[node] = []
             for place in self.places(node):
                 mixed = weighted_sum(self.weights(place, read, len(values)), values)
                 outputs[node].append(mixed + sum(added))
         return outputs
+
+    def seen_by(self, node: str, owner: str, experts: list[Tensor]) -> list[Tensor]:
+        """The experts of `owner` as a gate mixes them: `forward` without gradients off its path."""
+        tree = self.plan.tree
+        foreign = owner not in [*tree.path(node), *tree.below(node)]
+        if self.mixture["sees"] == "forward" and foreign:
+            return [e.detach() for e in experts]
+        return experts
 
     def feature_gated(self, node: str, reads: list[Tensor]) -> list[Tensor]:
         """The set's inputs x * Fea_Gate(x); x itself where feature gates are off (section 4)."""

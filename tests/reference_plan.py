@@ -44,7 +44,12 @@ SETS: dict[str, Any] = {"count": 2, "inputs": "one"}
 
 # The families other than HoME as published: ReLU behind every layer, mixture gates alone.
 RELU = {"norm": "none", "activation": "relu"}
-STACKED = {"home": None, "ple": 2, "ml_mmoe": 2}  # usual number of layers; the others have one
+STACKED = {
+    "home": None,
+    "ple": 2,
+    "stem": 1,
+    "ml_mmoe": 2,
+}  # usual number of layers; the others have one
 
 
 class Tree:
@@ -138,7 +143,7 @@ class Plan:
 
     def visible(self, node: str) -> list[str]:
         """The sets that `node` may mix: the hierarchy mask. Down the path, then descendants."""
-        if self.gate("mixture")["sees"] == "all":
+        if self.gate("mixture")["sees"] != "path":
             return self.sets
         return [m for m in [*self.tree.path(node), *self.tree.below(node)] if m in self.sets]
 
@@ -218,6 +223,8 @@ class FamilyPlan(Plan):
         if self.family != "home":
             source = "v" if self.family == "ml_mmoe" else "own"
             published = {"mixture": {"input": source}, "feature": False, "self": False}
+            if self.family == "stem":
+                published["mixture"] = {"input": "path", "sees": "forward"}
         return [published, self.spec.get("gates", {}), self.section("gates")]
 
 

@@ -212,7 +212,7 @@ def move_feature(rng: random.Random, edit: Edit) -> None:
 
 def change_family(rng: random.Random, edit: Edit) -> None:
     if not isinstance(edit.spec.get("layers"), list):
-        edit.spec["family"] = rng.choice(["home", "ple", "cgc", "mmoe", "moe"])
+        edit.spec["family"] = rng.choice(["home", "ple", "cgc", "stem", "mmoe", "moe"])
 
 
 EDITS: list[Callable[[random.Random, Edit], None]] = [

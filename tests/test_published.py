@@ -45,6 +45,7 @@ PUBLISHED = {
         [EXPERTS, TABLES],
     ),
     "ple": (f"family: ple\nlayers: 3\n{TASKS}", [EXPERTS, TABLES]),
+    "stem": (f"family: stem\n{TASKS}", [EXPERTS, TABLES]),
     "ple with groups": (f"family: ple\n{GROUPS}", [EXPERTS, TABLES]),
     "esmm": (f"family: shared_bottom\n{ESMM}experts: {{hidden: [], width: 16}}\n", [TABLES]),
     "esmm on mmoe": (f"family: mmoe\n{ESMM}", [EXPERTS, TABLES]),
@@ -55,7 +56,8 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published(name: str) -> None:
     text, notes = PUBLISHED[name]
-    spec = homespec.loads(HEAD + text)
+    head = HEAD.replace("dim: 16}", "dim: 16, at: [shared, tasks]}") if name == "stem" else HEAD
+    spec = homespec.loads(head + text)
     rules = [d.rule for d in spec.analysis.diagnostics]
     assert [(rule.name, rules.count(rule)) for rule in dict.fromkeys(rules)] == notes
     assert {str(rule.severity) for rule in rules} == {"note"}

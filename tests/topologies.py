@@ -75,6 +75,8 @@ def draw_frame(rng: random.Random, groups: dict[str, list[str]], tasks: list[str
 
 def draw_family(rng: random.Random) -> Spec:
     family = rng.choice(FAMILIES)
+    if family == "ple" and maybe(random.Random(str(rng.getstate())), 0.4):
+        family = "stem"
     groups, tasks = draw_tree(rng)
     if family != "home" and maybe(rng):
         groups, tasks = {}, rng.sample(TASKS, rng.choice([2, 1, 3, 4]))
@@ -135,6 +137,9 @@ def draw_free_kinds(rng: random.Random, probability: float) -> Spec:
         kinds["mixture"]["input"] = "v"
     if "mixture" in kinds and maybe(rng, 0.3):
         kinds["mixture"]["sees"] = rng.choice(["all", "path"])
+        own = random.Random(str(rng.getstate()))  # leaves what is drawn later as it was
+        if kinds["mixture"]["sees"] == "all" and maybe(own):
+            kinds["mixture"]["sees"] = "forward"
     return kinds
 
 

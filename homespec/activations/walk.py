@@ -210,6 +210,7 @@ def _mix(trunk: Trunk, node: Mix, values: Values, edit: Edit | None) -> tuple[Te
     weights = list(torch.split(values[node.gate.node], list(node.counts), -1))
     names = [port.node for port in node.sets]
     experts = [values[name] for name in names]
+    experts = [e.detach() if i in node.foreign else e for i, e in enumerate(experts)]
     selves: list[list[Tensor]] = [[] for _ in names]
     for gate, position in node.residuals:
         own = values[gate.node]

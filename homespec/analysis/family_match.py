@@ -151,7 +151,7 @@ def _compared(layer: Layer, family: Family, mine: Graph, theirs: Graph) -> Itera
         yield from _by_place(layer, "self gates, too,", here_only)
     else:
         yield from _by_place(layer, "self gates", here_only, len(here_only))
-    yield from _unmasked(layer)
+    yield from _mask(layer, family)
     reads = f"gates that read {READS[layer.gates.mixture.input]}"
     yield from _differing(layer, here, there, {**OF_GATES, "reads": lambda *_: reads})
 
@@ -222,12 +222,29 @@ def _differing(
             yield from _by_place(layer, text, names, len(both))
 
 
-def _unmasked(layer: Layer) -> Iterator[Difference]:
-    """States whose gates see sets that the hierarchy mask would hide."""
+MASKS = {
+    ("path", "all"): "no hierarchy mask: gates see every set",
+    ("path", "forward"): "no hierarchy mask: gates see every set, without gradients off the path",
+    ("forward", "all"): "gates that send gradients to every set",
+    ("forward", "path"): "a hierarchy mask: gates see the sets on their path",
+    ("all", "path"): "a hierarchy mask: gates see the sets on their path",
+    ("all", "forward"): "gates that send gradients to the sets on their path alone",
+}
+"""What a layer has otherwise, by what gates see in the family and in the layer."""
+
+
+def _mask(layer: Layer, family: Family) -> Iterator[Difference]:
+    """States whose gates see, or train, other sets than in the family."""
+    mine, theirs = layer.gates.mixture.sees, family.gates.mixture.sees
+    if mine == theirs:
+        return
     masked = _seeing(layer, "path")
     hiding = [node for node in layer.outputs if len(masked.visible(node)) < len(layer.sets)]
-    seeing = [node.name for node in hiding if len(layer.visible(node)) == len(layer.sets)]
-    yield from _by_place(layer, "no hierarchy mask: gates see every set", seeing, len(hiding))
+    differing = [node.name for node in hiding]
+    if mine != "path":
+        seeing = [node for node in hiding if len(layer.visible(node)) == len(layer.sets)]
+        differing = [node.name for node in seeing]
+    yield from _by_place(layer, MASKS[theirs, mine], differing, len(hiding))
 
 
 def _by_place(

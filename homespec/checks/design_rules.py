@@ -15,6 +15,7 @@ from homespec.lower import Lowered
 from homespec.resolve import Resolved
 from homespec.resolve.families import FAMILIES, family_of
 from homespec.resolve.layers import Layer
+from homespec.resolve.places import placed
 from homespec.resolve.tree import Role, TreeNode
 from homespec.schema.identifiers import ROOT
 from homespec.schema.label_parser import parse_label
@@ -25,7 +26,7 @@ SPARSE_RATE = 0.01
 RATE_SPREAD = 100.0
 """Base rates in one group that differ by more than this factor are far apart. Our own choice."""
 
-TASKS_OWN_EXPERTS = (None, *(FAMILIES[name] for name in ("home", "ple", "cgc")))
+TASKS_OWN_EXPERTS = (None, *(FAMILIES[name] for name in ("home", "ple", "cgc", "stem")))
 """Families in which tasks have experts, and None, layers by hand; in MMoE tasks have none."""
 
 MAX_STEPS = 32
@@ -315,6 +316,26 @@ def wide_table(resolved: Resolved) -> Iterator[Finding]:
                 for place, name in zip(places[1:4], names[1:4], strict=True)
             ),
             help=f"`dim: {max(2, rows[names[0]] // 2)}` is enough for `{names[0]}`",
+        )
+
+
+@rule("HS418", "stem-without-tables", Severity.WARNING)
+def stem_without_tables(resolved: Resolved) -> Iterator[Finding]:
+    """Family `stem` without a table at any task.
+
+    STEM gives each task tables of its own beside the shared ones: `at: [shared, tasks]` on its `id`
+    and `bucketize` features. Without them it is PLE whose gates see all experts. The same user then
+    has one embedding for all tasks, which is what STEM's paper found to hurt.
+    """
+    spec, root = resolved.spec, resolved.root
+    at = (node for feature in spec.features.values() for node in placed(feature, root))
+    if family_of(spec) is FAMILIES["stem"] and not any(n.role is Role.TASK for n in at):
+        yield Finding(
+            resolved.span(("family",)),
+            "family `stem` has no table at any task",
+            label="all tables are shared",
+            help="write `at: [shared, tasks]` in features with a table, first in those of users "
+            "and items",
         )
 
 

@@ -30,7 +30,7 @@ def too_big(resolved: Resolved) -> Iterator[Finding]:
     for layer, several in zip(layers, states_each(layers), strict=True):
         gates = sum(several.get(node.name, 1) for node in layer.outputs)
         parts += len(layer.sets) + 2 * gates
-        if layer.gates.mixture.sees == "all":
+        if layer.gates.mixture.sees != "path":
             reads += gates * len(layer.sets)
         elif parts <= MAX_SETS:
             seen = ((several.get(n.name, 1), len(layer.visible(n))) for n in layer.outputs)

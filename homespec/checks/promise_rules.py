@@ -185,7 +185,7 @@ def _remedy(lowered: Lowered, readers: Readers, reads: Reads, otherwise: str) ->
                 f"\nto allow paths through {listing(between[:number])}, write "
                 f"`except_through: [{', '.join(names)}]`"
             )
-    if any(layer.gates.mixture.sees == "all" for layer in lowered.layers):
+    if any(layer.gates.mixture.sees != "path" for layer in lowered.layers):
         return "\n`sees: path` restores the mask: gates see only nodes on a path with their own"
     return f"\nremove this path, or {otherwise}"
 

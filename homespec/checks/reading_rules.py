@@ -1,4 +1,4 @@
-"""HS318: features whose place in the task tree leaves them without a reader."""
+"""HS318 and HS319: features without a reader, and parts that are read but never trained."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from homespec.checks.causes import listed
 from homespec.diagnostics import Finding, rule
+from homespec.graph import Graph
 from homespec.graph.inputs import inputs_of
-from homespec.graph.nodes import Objective, Reading
+from homespec.graph.nodes import ExpertSet, Feature, Mix, Objective, Reading
 from homespec.lower import Lowered
 from homespec.resolve.tree import TreeNode
 from homespec.schema.identifiers import ROOT
@@ -62,3 +63,44 @@ def _remedy(lowered: Lowered, dead: list[str]) -> str:
     if all(name == ROOT for name in dead):
         return away
     return f"{away}, or use nodes that the first layer has: {listed(nodes, 6)}"
+
+
+@rule("HS319", "untrained-experts")
+def untrained_experts(lowered: Lowered) -> Iterator[Finding]:
+    """Experts or tables that gates mix only without gradients.
+
+    With `sees: forward`, a gate sends gradients to the sets on its path alone. The loss of a task
+    is therefore the only one that trains the task's own experts and tables. With a weight of 0 they
+    stay what they were at the start, and the other tasks mix noise.
+    """
+    graph = lowered.graph
+    goals = [objective.name for objective in graph.of(Objective) if objective.weight > 0]
+    alive, trained = graph.ancestors(goals), _trained(graph, goals)
+    sets = [s for s in graph.of(ExpertSet) if s.name in alive - trained]
+    tables = [f for f in graph.of(Feature) if f.rows and f.name in alive - trained]
+    if not sets:
+        return
+    places = list(dict.fromkeys(experts.place for experts in sets))
+    more = f" and the tables of {listed(sorted({t.short for t in tables}))} there" if tables else ""
+    tasks = [name for name in places if name in lowered.spec.tasks]
+    yield Finding(
+        lowered.first_span([("tasks", *tasks[:1]), ("layers",)]),
+        f"no loss trains the experts of {listed(places)}{more}: other gates mix them by "
+        "`sees: forward`, without gradients",
+        label="sends no gradient",
+        help="give the task a positive weight, or remove its experts",
+    )
+
+
+def _trained(graph: Graph, goals: list[str]) -> set[str]:
+    """The nodes that goals depend on by a way along which gradients flow."""
+    found: set[str] = set()
+    waiting = list(goals)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            node = graph[name]
+            foreign = {node.sets[at] for at in node.foreign} if isinstance(node, Mix) else set()
+            waiting += [port.node for port in node.reads if port not in foreign]
+    return found

@@ -300,6 +300,44 @@ def mask(pair: Pair) -> Iterator[Finding]:
         )
 
 
+@change("HS665", "foreign-gradients", Breaks.TRAINING)
+def foreign_gradients(pair: Pair) -> Iterator[Finding]:
+    """A gate that sends gradients to other expert sets, among those that it sees in both specs.
+
+    With `sees: forward` the loss of a task trains only the sets on its path. Logits stay as they
+    are, and training goes on with other gradients.
+    """
+    differ = (m for m in _stayed(pair, Mix) if _foreign(pair, m)[0] != _foreign(pair, m)[1])
+    for matches in pair.by_cause(differ, lambda _: ""):
+        was, now = _foreign(pair, matches[0])
+        verb = "no longer sends" if len(now) > len(was) else "now sends"
+        others = and_others(len(matches), "gate")
+        node = matches[0].new
+        assert isinstance(node, Mix)
+        yield Finding(
+            _speaks(pair.new, node, "sees"),
+            f"the gate of `{node.place}` in layer `{node.layer}` {verb} gradients to "
+            f"{listed(sorted(was ^ now))}"
+            + (f", and so on for{others.removeprefix(' and')}" if others else ""),
+            f"now {len(now)} sets without gradients",
+            (Label(_speaks(pair.old, matches[0].old, "sees"), f"was {len(was)}"),),
+        )
+
+
+def _foreign(pair: Pair, match: Match) -> tuple[set[str], set[str]]:
+    """The sets to which a mixture sends no gradients, among those that it reads in both specs."""
+    old, new = match
+    assert isinstance(old, Mix)
+    assert isinstance(new, Mix)
+    place = pair.renames.place
+    sets = ([place(port.node.rpartition(".")[2]) for port in old.sets],
+            [port.node.rpartition(".")[2] for port in new.sets])  # fmt: skip
+    both = set(sets[0]) & set(sets[1])
+    foreign = (old.foreign, new.foreign)
+    was, now = ({names[at] for at in own} & both for names, own in zip(sets, foreign, strict=True))
+    return was, now
+
+
 def _speaks(side: Lowered, node: Node, key: str) -> Span:
     """The most specific place in a spec that configures a key of gates such as this one."""
     assert isinstance(node, Placed)
@@ -322,5 +360,5 @@ def _seen(pair: Pair, match: Match) -> tuple[list[str], list[str]]:
 EXPERT_CHANGES = (
     layers, experts_owned, expert_count, expert_widths, expert_norm, expert_activation, norm_eps,
     norm_momentum, feature_gates, feature_gate_mix, self_gates, gates, gate_inputs, mask,
-    gate_activation,
+    foreign_gradients, gate_activation,
 )  # fmt: skip

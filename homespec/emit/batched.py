@@ -11,7 +11,7 @@ from dataclasses import replace
 from homespec.emit.block import Block
 from homespec.emit.following import after_last, stacked
 from homespec.emit.gates import ROOM, emit_feature_gates, emit_gates, emit_projections
-from homespec.emit.layout import Expr, Group, Sum, call, flat, literal
+from homespec.emit.layout import Expr, Group, Sum, call, flat, literal, sequence
 from homespec.emit.naming import members_of, places_of
 from homespec.emit.scope import Scope, follows, runs
 from homespec.emit.stacks import mlps
@@ -106,23 +106,52 @@ def _mixed(members: list[Mix], gate: str, scope: Scope) -> tuple[Expr, set[str]]
             own = scope.stacked([_self_gate(m, position) for m in members])
             weights = Sum((weights, own))
         sets = [m.sets[position : position + span] for m in members]
-        term, more = _sum(weights, sets, scope)
+        if _is_foreign(members, position) and not scope.naming.graph.inference:
+            positions = range(position, position + span)
+            term, more = _forward(weights, f"{gate}.device", members, positions, scope)
+        else:
+            term, more = _sum(weights, sets, scope)
         sums.append(term)
         uses |= more
     return (sums[0] if len(sums) == 1 else Sum(tuple(sums))), uses
 
 
+def _is_foreign(members: list[Mix], position: int) -> bool:
+    """Whether the set at `position` is foreign to some of the outputs."""
+    return any(position in mix.foreign for mix in members)
+
+
+def _forward(
+    weights: Expr, device: str, members: list[Mix], positions: range, scope: Scope
+) -> tuple[Group, set[str]]:
+    """`mix_forward(w, e, own)`: sets that all outputs read, each with gradients to its own."""
+    first, number = members[0], len(members)
+    experts = scope.part(first.sets[positions[0]], first.sets[positions[-1]])
+    own = [[position not in mix.foreign for position in positions] for mix in members]
+    if own == [[row == column for column in range(number)] for row in range(number)]:
+        mask = call("torch.eye", str(number), dtype="torch.bool", device=device)
+    else:
+        rows = [sequence([str(each) for each in row], "[]") for row in own]
+        mask = call("torch.tensor", sequence(rows, "[]"), device=device)
+    return call("mix_forward", weights, experts, mask), {"gates.mix_forward"}
+
+
 def _ungated(members: list[Mix], scope: Scope) -> tuple[Expr, set[str]]:
     """The state is the output of the only expert, times 1 + its weight if there is a self gate."""
     sets = [m.sets for m in members]
+    foreign = bool(members[0].foreign) and not scope.naming.graph.inference
     if members[0].residual_positions:
         own = scope.stacked([_self_gate(m, 0) for m in members])
+        if foreign:
+            device = f"{scope.part(members[0].sets[0], members[0].sets[0])}.device"
+            return _forward(Sum(("1", own)), device, members, range(1), scope)
         return _sum(Sum(("1", own)), sets, scope)
     experts = scope.stacked([port for (port,) in sets], rest=3)
+    tail = ".flatten(0, 1)" + (".detach()" if foreign else "")
     if isinstance(experts, str):
-        return experts + ".flatten(0, 1)", set()
+        return experts + tail, set()
     assert isinstance(experts, Group)
-    return replace(experts, tail=".flatten(0, 1)"), set()
+    return replace(experts, tail=tail), set()
 
 
 def _self_gate(mix: Mix, position: int) -> Port:
@@ -135,12 +164,23 @@ def _terms(members: list[Mix]) -> list[tuple[int, int, int]]:
     first = members[0]
     terms: list[tuple[int, int, int]] = []
     for position, count in enumerate(first.counts):
-        if terms and len(members) == 1 and _joins(first, terms[-1], position):
+        if terms and _all_join(members, terms[-1], position):
             start, columns, span = terms[-1]
             terms[-1] = (start, columns + count, span + 1)
         else:
             terms.append((position, count, 1))
     return terms
+
+
+def _all_join(members: list[Mix], term: tuple[int, int, int], position: int) -> bool:
+    """Whether the set at `position` continues a term for all outputs, which then read the same.
+
+    Outputs that see all sets do: some of them, or none, without gradients to both.
+    """
+    if len(members) > 1 and not members[0].foreign:
+        return False
+    foreign = [_is_foreign(members, at) for at in (term[0], position)]
+    return foreign[0] == foreign[1] and all(_joins(mix, term, position) for mix in members)
 
 
 def _joins(mix: Mix, term: tuple[int, int, int], position: int) -> bool:
@@ -152,7 +192,7 @@ def _joins(mix: Mix, term: tuple[int, int, int], position: int) -> bool:
 
 def _sum(weights: Expr, sets: list[tuple[Port, ...]], scope: Scope) -> tuple[Group, set[str]]:
     """`mix(w [O, K, B], e [G, K, D, B])` for one set (or a row of sets) an output."""
-    if len(sets) == 1 and len(sets[0]) > 1:
+    if len(set(sets)) == 1 and len(sets[0]) > 1:
         several = scope.part(sets[0][0], sets[0][-1])
         return call("mix", weights, several), {"gates.mix__joined"}
     read = runs(sets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from homespec.emit.block import Joined
@@ -134,6 +135,10 @@ class Naming:
         nodes = list(members)
         if isinstance(nodes[0], Projection):
             return self._label_of_reads([m.reads for m in nodes])
+        if all(isinstance(m, Reading) and len(m.path) > 1 for m in nodes):
+            self.paths = True
+            bare = (replace(m, place=m.path[0]) for m in nodes if isinstance(m, Reading))
+            return f"{self.label(bare)}_path"
         first, last = _word(nodes[0]), _word(nodes[-1])
         if len(nodes) == 1:
             return first

@@ -46,6 +46,7 @@ class Styles:
     """The variants of a plain file's classes, which depend on the nodes of its graph."""
 
     def __init__(self, graph: Graph) -> None:
+        self.inference = graph.inference
         self.several = len(set(class_activations(graph))) > 1
         """Whether MLPs need classes with different activations."""
         self.norms = {_norm(node) for node in graph.of(ExpertSet) if not _has_modules(node)}
@@ -191,8 +192,10 @@ def _static(node: Gate) -> tuple[Group, set[str]]:
     return call(cls, str(node.choices)), {f"plain.{cls}"}
 
 
-def _mix(node: Mix, variables: Variables, _: Styles) -> Block:
+def _mix(node: Mix, variables: Variables, styles: Styles) -> Block:
     sets = [variables[port.node].name for port in node.sets]
+    foreign = () if styles.inference else node.foreign
+    sets = [f"detached({name})" if i in foreign else name for i, name in enumerate(sets)]
     experts: Expr = sequence([f"*{name}" for name in sets], "[]") if len(sets) > 1 else sets[0]
     target = _variable(node)
     forward: list[tuple[str, Expr]] = [
@@ -201,7 +204,7 @@ def _mix(node: Mix, variables: Variables, _: Styles) -> Block:
     for gate, position in node.residuals:
         own = call(f"{target} + mix", variables[gate.node].name, sets[position])
         forward.append((target, own))
-    return Block(node, forward=forward, uses={"plain.mix"})
+    return Block(node, forward=forward, uses={"plain.mix", *["plain.detached"] * bool(foreign)})
 
 
 def _tower(node: Tower, variables: Variables, styles: Styles) -> Block:

@@ -10,18 +10,29 @@ from homespec.emit.layout import INDENT, Expr, assign, call, sequence
 from homespec.emit.naming import Naming
 from homespec.emit.scope import Scope
 from homespec.graph import Graph
-from homespec.graph.inputs import columns_of, columns_read, features_read, readings_of
+from homespec.graph.inputs import (
+    columns_of,
+    columns_read,
+    features_read,
+    inputs_of,
+    readings_of,
+)
 from homespec.graph.nodes import Batch, Input, Placed, Reading
 from homespec.schema.identifiers import ROOT
 
-Starts = tuple[int, ...]
-
 
 class Column(NamedTuple):
-    """A feature that the nodes of a batch read: where it begins for each of them, and its width."""
+    """Features that the nodes of a batch read, which all have as many tables of one width.
 
-    starts: Starts
+    The tables of this many `features` begin at `start`, `tables` of each, one after the other; node i
+    reads the table `at[i]` of each feature. A feature with one table may be several neighbours.
+    """
+
+    start: int
+    features: int
+    tables: int
     width: int
+    at: tuple[int, ...]
 
 
 def emit_readings(graph: Graph, scope: Scope) -> list[str]:
@@ -52,39 +63,64 @@ def _label(members: Sequence[Input | Reading], naming: Naming) -> str:
 
 
 def _columns(graph: Graph, members: Sequence[Input | Reading]) -> list[Column]:
-    """The features that members read, by position; neighbours that all read are one."""
-    starts = columns_of(graph)
+    """The features that members read, neighbours that are read alike together."""
+    starts, inputs = columns_of(graph), inputs_of(graph)
     found: list[Column] = []
     for features in zip(*(features_read(graph, m) for m in members), strict=True):
-        here = Column(tuple(starts[f.name] for f in features), features[0].width)
-        if found and _continues(found[-1], here):
-            found[-1] = Column(found[-1].starts, found[-1].width + here.width)
-        else:
-            found.append(here)
+        tables = [table.name for table in inputs[features[0].short]]
+        if {feature.short for feature in features} != {features[0].short}:
+            found.append(
+                Column(-1, 1, 0, features[0].width, tuple(starts[f.name] for f in features))
+            )
+            continue
+        at = tuple(tables.index(feature.name) for feature in features)
+        here = Column(starts[tables[0]], 1, len(tables), features[0].width, at)
+        joined = _joined_columns(found[-1], here) if found else None
+        found[-1:] = [joined] if joined else [*found[-1:], here]
     return found
 
 
-def _continues(last: Column, column: Column) -> bool:
-    """Whether the columns follow the last ones, which are the same for all nodes."""
-    alike = len(set(last.starts)) == len(set(column.starts)) == 1
-    return alike and column.starts[0] == last.starts[0] + last.width
+def _joined_columns(last: Column, here: Column) -> Column | None:
+    """Both as one, if the second follows the first and is read alike."""
+    if here.start != last.start + last.features * last.tables * last.width:
+        return None
+    if here.tables == last.tables == 1 and last.features == 1:
+        return last._replace(width=last.width + here.width)
+    same = (last.tables, last.width, last.at) == (here.tables, here.width, here.at)
+    return last._replace(features=last.features + 1) if same and here.tables > 1 else None
 
 
 def _stacked(columns: list[Column]) -> Expr:
-    parts = [_joined(list(_runs(column)), "") for column in columns]
-    return _joined(parts, "1")
+    return _cat([_read(column) for column in columns], "1")
 
 
-def _joined(parts: list[Expr], dim: str) -> Expr:
+def _cat(parts: list[Expr], dim: str) -> Expr:
     if len(parts) == 1:
         return parts[0]
     options = {"dim": dim} if dim else {}
     return call("torch.cat", sequence(parts, "[]"), **options)
 
 
-def _runs(column: Column) -> Iterator[Expr]:
-    """Slices of x [G, width, B]: of nodes that read the same, or tables that are side by side."""
-    starts, width = column
+def _read(column: Column) -> Expr:
+    """Columns of x [1, V, B] as [nodes, width, B]."""
+    start, count, tables, width, at = column
+    if count == 1:
+        first = [start + i * width for i in at] if tables else list(at)
+        return _cat(list(_runs(first, width)), "")
+    rows = f"x[0, {start}:{start + count * tables * width}]"
+    blocks = f"{rows}.unflatten(0, ({count}, {tables}, {width}))"
+    if len(at) > 1 and len(set(at)) == 1:
+        return f"{blocks}[:, {at[0]}].flatten(0, 1).expand({len(at)}, -1, -1)"
+    if at == tuple(range(at[0], at[0] + len(at))):
+        chosen = "" if len(at) == tables else f"[:, {at[0]}:{at[-1] + 1}]"
+        return f"{blocks}{chosen}.transpose(0, 1).flatten(1, 2)"
+    size = tables * width
+    each = [Column(start + i * size, 1, tables, width, at) for i in range(count)]
+    return _stacked(each)
+
+
+def _runs(starts: list[int], width: int) -> Iterator[Expr]:
+    """Slices of x: of nodes that read the same, or whose tables are side by side."""
     at = 0
     while at < len(starts):
         steps = [b - a for a, b in pairwise(starts[at:])]

@@ -315,13 +315,15 @@ class Mix(Placed):
 
     `reads` holds the gate, then the sets in the gate's order, then the self gates; `residuals` says
     to which set (by position) each self gate belongs. `counts` are the sets' numbers of experts.
-    A mixture of one expert may read no gate: its weight is 1.
+    A mixture of one expert may read no gate: its weight is 1. The sets at the positions `foreign`
+    get no gradient through it.
     """
 
     kind: ClassVar[str] = "state"
     width: int
     counts: tuple[int, ...]
     residual_positions: tuple[int, ...] = ()
+    foreign: tuple[int, ...] = ()
 
     @property
     def gated(self) -> bool:

@@ -227,6 +227,7 @@ class LayerBuilder:
                 width=visible[0].experts.width,
                 counts=tuple(plan.experts.count for plan in visible),
                 residual_positions=tuple(residuals),
+                foreign=tuple(map(visible.index, self.layer.foreign(node))),
             )
         )
 

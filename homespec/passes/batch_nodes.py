@@ -126,7 +126,7 @@ def batch_mixtures(graph: Graph, single: bool = False) -> Graph:
     """
 
     def shape(node: Mix) -> Hashable:
-        return (node.layer, node.width, node.counts, node.residual_positions)
+        return (node.layer, node.width, node.counts, node.residual_positions, bool(node.foreign))
 
     graph = _batch(graph, Mix, "states", shape, single)
     return _batch_readings(graph, single) if graph.of(Reading) else graph

@@ -102,11 +102,11 @@ def _with(to: type[M], **given: object) -> M:
     return to.model_construct(set(given), **given)
 
 
-def _bare(gate_input: str) -> LayerGates:
+def _bare(gate_input: str, **more: str) -> LayerGates:
     """Only mixture gates."""
     return _with(
         LayerGates,
-        mixture=_with(Mixture, input=gate_input),
+        mixture=_with(Mixture, input=gate_input, **more),
         feature=_with(FeatureGate, enabled=False),
         self=_with(SelfGate, enabled=False),
     )
@@ -121,9 +121,11 @@ FAMILIES = {
     "home": Family("HoME", _home, 2, _with(ExpertSet), LayerGates.model_construct()),
     "cgc": Family("CGC", _ple, None, RELU, _bare("own")),
     "ple": Family("PLE", _ple, 2, RELU, _bare("own")),
+    "stem": Family("STEM", _ple, 1, RELU, _bare("path", sees="forward")),
     "mmoe": Family("MMoE", _mmoe, None, RELU, _bare("own")),
     "ml_mmoe": Family("ML-MMoE", _mmoe, 2, RELU, _bare("v"), state_each=True),
     "shared_bottom": Family("Shared-Bottom", _moe, None, ONE, _bare("own")),
     "moe": Family("MoE with one gate", _moe, None, RELU, _bare("own")),
 }
-"""Sources: MMoE Ma et al. 2018; CGC and PLE Tang et al. 2020; HoME Wang et al. 2025."""
+"""Sources: MMoE Ma et al. 2018; CGC and PLE Tang et al. 2020; STEM Su et al. 2024; HoME Wang et al.
+2025."""

@@ -67,6 +67,13 @@ class Layer:
         names = (*above, *below) if self.gates.mixture.sees == "path" else self.sets
         return [self.sets[name] for name in names if name in self.sets]
 
+    def foreign(self, node: TreeNode) -> list[SetPlan]:
+        """The sets that the gate of `node` mixes without gradients to them: off its path."""
+        if self.gates.mixture.sees != "forward":
+            return []
+        path = {*node.path, *node.walk()}
+        return [plan for plan in self.visible(node) if plan.node not in path]
+
 
 def layers_of(spec: Spec, root: TreeNode) -> tuple[Layer, ...]:
     """The layers of a family on the spec's tree, or those that the spec lists.

@@ -23,8 +23,9 @@ class Mixture(Model):
     """`path`: the states of the node and of its ancestors, concatenated (HoME). `own`: the node's
     own state alone (PLE). `v`: the features, in every layer (ML-MMoE). `none`: nothing; the weights
     are a softmax over parameters and the same in all rows."""
-    sees: Literal["path", "all"] = "path"
-    """`path`: the hierarchy mask, sets on one root-to-leaf path with the node. `all`: no mask."""
+    sees: Literal["path", "all", "forward"] = "path"
+    """`path`: the hierarchy mask, sets on one root-to-leaf path with the node. `all`: no mask.
+    `forward`: no mask either, but gradients flow to the sets on the path alone (STEM)."""
     gated: bool = False
     """Whether the gate reads the feature-gated copies of its states instead of the states."""
 

@@ -70,7 +70,7 @@ __all__ = [
     "overlay",
 ]  # fmt: skip
 
-Family = Literal["home", "ple", "cgc", "mmoe", "ml_mmoe", "moe", "shared_bottom"]
+Family = Literal["home", "ple", "cgc", "stem", "mmoe", "ml_mmoe", "moe", "shared_bottom"]
 
 
 def no_float(value: Any) -> Any:

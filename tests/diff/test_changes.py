@@ -11,6 +11,7 @@ import pytest
 import homespec
 import homespec.diff.files
 from homespec.catalogue import all_rules
+from homespec.diff.breaks import Breaks
 from homespec.diff.compare import Comparison, compare
 from homespec.diff.effect import Change
 from homespec.diff.pair import BREAKS
@@ -108,6 +109,7 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS653", "rank: 2}", "rank: 2}, mixture: {hidden: [3]}", set()),
     ("HS654", "rank: 2}", "rank: 2}, mixture: {input: own}", set()),
     ("HS655", "rank: 2}", "rank: 2}, mixture: {sees: all}", set()),
+    ("HS655", "rank: 2}", "rank: 2}, mixture: {sees: forward}", set()),
     ("HS656", "gates:", "towers: {hidden: [5]}\ngates:", set()),
     ("HS657", "gates:", "towers: {activation: swish}\ngates:", set()),
     ("HS660", "gates:", "towers: {norm: batch}\ngates:", set()),
@@ -122,6 +124,7 @@ ELSEWHERE = {
     "HS694",
     "HS633",
     "HS658",
+    "HS665",
     "HS603",
     "HS608",
     "HS622",
@@ -155,6 +158,18 @@ def test_an_edit_gives_its_change(code: str, old: str, new: str, also: set[str])
     for change in comparison.changes:
         assert change.span.file == "new"
         assert all(label.span.file == "old" for label in change.related)
+
+
+def test_gradients_off_the_path() -> None:
+    """The numbers stay as they are."""
+    every = BASE.replace("rank: 2}", "rank: 2}, mixture: {sees: all}")
+    forward = every.replace("sees: all", "sees: forward")
+    for old, new in ((every, forward), (forward, every)):
+        comparison = compared(old, new)
+        assert codes(comparison) == {"HS665"}
+        assert comparison.breaks() == {Breaks.TRAINING}
+        changes = {effect.change for effect in comparison.effects.towers().values()}
+        assert changes == {Change.SAME}
 
 
 def test_every_rule_of_changes_has_a_case() -> None:

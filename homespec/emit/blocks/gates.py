@@ -242,6 +242,15 @@ def mix__joined(w, e):
     return (w * e.unsqueeze(1)).sum(2).flatten(0, 1)
 
 
+def mix_forward(w, e, own):
+    """Weighted sums of experts: weights w [O, S * K, B], experts e [S, K, D, B] -> [O, D, B].
+
+    An output sends gradients only to its own sets, those where `own` [O, S] is true.
+    """
+    seen = torch.where(own[:, :, None, None, None], e, e.detach())
+    return (w.unflatten(1, e.shape[:2]).unsqueeze(3) * seen).sum((1, 2))
+
+
 def mix_each(w, e, outputs):
     """Like `mix`, but `outputs` has the number of outputs that share each set."""
     mixed, start = [], 0

@@ -369,6 +369,11 @@ class StaticSelfGate(nn.Module):
         return x_BN.new_zeros(len(x_BN), 1) + self.weights
 
 
+def detached(experts):
+    """The outputs of experts [B, D], without gradients to them."""
+    return [e_BD.detach() for e_BD in experts]
+
+
 def mix(weights_BK, experts):
     """Weighted sum of the experts [B, D]."""
     columns = weights_BK.split(1, dim=-1)
