@@ -24,8 +24,8 @@ from homespec.schema.identifiers import ROOT
 class Column(NamedTuple):
     """Features that the nodes of a batch read, which all have as many tables of one width.
 
-    The tables of this many `features` begin at `start`, `tables` of each, one after the other; node i
-    reads the table `at[i]` of each feature. A feature with one table may be several neighbours.
+    The tables of this many `features` begin at `start`, `tables` of each, one after the other. Node
+    i reads the table `at[i]` of each feature. A feature with one table may be several neighbours.
     """
 
     start: int
