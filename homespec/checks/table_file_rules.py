@@ -1,4 +1,4 @@
-"""HS245 to HS247: tables that begin with the vectors of a file, which no check opens."""
+"""HS245 to HS247: tables that begin with the vectors of a file, which no rule opens."""
 
 from __future__ import annotations
 

@@ -23,7 +23,16 @@ MIN_ROUNDED = 10**9
 def tables(data: ProfiledData, color: bool) -> str:
     """The tables as text."""
     heads = [Text(f"{part.rows:,} rows in {part.name}") for part in data.profiles]
-    return as_text([*heads, _features(data), _tasks(data)], color)
+    return as_text([*heads, _features(data), _tasks(data), *_covers(data)], color)
+
+
+def _covers(data: ProfiledData) -> Iterator[Text]:
+    """How many ids have a vector in the file that their table begins with."""
+    from homespec.data.table_cover import covers
+
+    for cover in covers(data):
+        of_them = f"{cover.covered:,} of {cover.ids:,} ids ({_share(cover.covered, cover.ids)})"
+        yield Text(cover.problem or f"{cover.file} has vectors for {of_them} of {cover.feature}")
 
 
 def _features(data: ProfiledData) -> Table:

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from homespec.api import LoadedSpec
 from homespec.data import DataError, columns
 from homespec.data.columns import Array
+from homespec.data.table_cover import located
 from homespec.runtime import GeneratedModule
 from homespec.schema.fitted_columns import VOCABULARY
 from homespec.schema.input_tensors import InputTensor, input_tensors
-from homespec.source.roots import base_of, roots_of
 from homespec.train.vector_file import vectors_of
 from homespec.train.vocabularies import Vocabularies
 
@@ -143,16 +143,4 @@ def _rows_of(state: Mapping[str, Tensor], tensor: InputTensor) -> Callable[[pa.A
 
 def _located(spec: LoadedSpec, name: str) -> Path:
     """The file of a feature. Raises DataError for one that is not in the spec's repository."""
-    own = spec.analysis.document.span(("features", name, "from")).file
-    written = spec.features[name].from_
-    if not Path(own).is_file():
-        raise DataError(
-            f"`{name}` begins with the vectors of {written}, whose path is that from the spec: save"
-            " the spec as a file first"
-        )
-    found = base_of(own, written, roots_of(own))
-    if found is None:
-        raise DataError(f"{written}, of the feature `{name}`, leads out of the spec's repository")
-    if not Path(found).is_file():
-        raise DataError(f"{written}, of the feature `{name}`, does not exist beside {own}")
-    return Path(found)
+    return located(spec.analysis.document, name, spec.features[name].from_)

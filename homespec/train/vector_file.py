@@ -16,9 +16,10 @@ import safetensors
 
 from homespec.data import DataError, columns
 from homespec.data.columns import Array
+from homespec.data.table_cover import ID
 
-ID, VECTOR = "id", "vector"
-"""The columns of a parquet file."""
+VECTOR = "vector"
+"""The column of vectors in a parquet file."""
 BATCH = 65_536
 MAX_HEADER = 10_000
 UNREADABLE = (
