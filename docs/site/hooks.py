@@ -24,7 +24,13 @@ PLAYGROUND = ROOT / ".cache" / "playground" / "site"
 """What `docs/playground/build.py` makes."""
 START = "playground/index.html"
 GLOSSARY = ROOT / "docs" / "glossary.md"
-STYLE = ".md-typeset a.term { color: inherit; text-decoration: underline dotted; }\n"
+STYLE = """\
+.md-typeset a.term {
+  color: inherit;
+  text-decoration: underline dotted 1px;
+  text-underline-offset: 0.25em;
+}
+"""
 """Terms of the glossary look like text, and say with a dotted line that there is more."""
 
 OUTSIDE = (
