@@ -1,7 +1,7 @@
-"""Training: a spec and a folder of prepared data -> weights, metrics and a table."""
+"""Training: trains a spec's model on prepared data, and writes weights, metrics and a table."""
 
 from __future__ import annotations
 
 
 class RunError(Exception):
-    """A run that cannot start or continue; the message is for the user and names the remedy."""
+    """Raised if a run cannot start or continue. The message names the remedy."""

@@ -1,11 +1,11 @@
-"""Training: a checkpoint as a folder of safetensors and JSON, written whole or not at all.
+"""Training: a checkpoint is a folder of safetensors and JSON, written atomically.
 
     last/model.safetensors      weights and running statistics by logical name
     last/optimizer.safetensors  moments by logical name, states of random generators
     last/state.json             everything else: spec, settings, position, history
 
-Nothing is pickled. A new checkpoint is complete on the disk before it takes the place of the one
-before, which is put aside for that moment: whenever the process dies, one of the two is there.
+Nothing is pickled. A new checkpoint is completely on disk before it replaces the previous one,
+which is put aside during the replacement: whenever the process dies, one of the two exists.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ WEIGHTS_FILE, OPTIMIZER_FILE, STATE_FILE = (
 FILES = WEIGHTS_FILE, OPTIMIZER_FILE, STATE_FILE
 SUMS = "checksums"
 AGAIN = "start again with --overwrite"
-"""What else a run can do that finds its own checkpoint damaged; other readers have other ways."""
+"""The alternative for a run whose own checkpoint is damaged; other readers have others."""
 VERSION = 1
-"""Counts the meanings of state.json; a change makes old checkpoints unreadable."""
+"""Version of state.json; a change makes old checkpoints unreadable."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights by logical name, what the optimiser knows, and the rest as JSON."""
+    """Weights by logical name, the optimiser's state, and the rest as JSON."""
 
     weights: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
     state: Json
     verified: bool = False
-    """Whether it was read, and is by its checksums what was written."""
+    """Whether it was read and matches its checksums."""
 
 
 def write(checkpoint: Checkpoint, folder: Path) -> None:
     """Write to `folder`, replacing an existing one. Raises RunError if that fails.
 
-    After an error, and after the death of the process at any moment, the old one is there.
+    After an error, or if the process dies at any moment, the old one still exists.
     """
     new, old = _beside(folder)
     with writing(folder):
@@ -75,7 +75,7 @@ def write(checkpoint: Checkpoint, folder: Path) -> None:
                 path.chmod(0o755 if path.is_dir() else 0o644)
                 sync(path)
         except BaseException:
-            with suppress(OSError):  # on a full disk its room is needed
+            with suppress(OSError):  # on a full disk, its space is needed
                 _remove(new)
             raise
         if folder.exists():
@@ -95,8 +95,8 @@ def _described(checkpoint: Checkpoint) -> Json:
 def read(folder: Path, other: str = AGAIN, *, optimizer: bool = True) -> Checkpoint:
     """The checkpoint of a folder. Raises RunError if it is damaged, or of another version.
 
-    `other` is what the message offers besides a copy. Without `optimizer` the file of what only
-    training needs is not read.
+    `other` is the alternative that messages offer besides a copy. Without `optimizer`, the file
+    that only training needs is not read.
     """
     state = read_state(folder, other)
     weights = _read_tensors(folder, WEIGHTS_FILE, state, other)
@@ -105,7 +105,7 @@ def read(folder: Path, other: str = AGAIN, *, optimizer: bool = True) -> Checkpo
 
 
 def _read_tensors(folder: Path, file: str, state: Json, other: str) -> dict[str, Tensor]:
-    """The tensors of a file, checked where the state has checksums."""
+    """The tensors of a file, checked if the state has checksums."""
     with reading(folder, other):
         tensors = safetensors.torch.load_file(folder / file)
         if SUMS in state:
@@ -114,11 +114,11 @@ def _read_tensors(folder: Path, file: str, state: Json, other: str) -> dict[str,
 
 
 def read_state(folder: Path, other: str = AGAIN) -> Json:
-    """What a checkpoint holds besides tensors. Raises RunError as `read` does."""
+    """The contents of a checkpoint besides tensors. Raises RunError like `read`."""
     with reading(folder, other):
         state: Json = json.loads((folder / STATE_FILE).read_text("utf-8"))
         if isinstance(state, dict) and not check_signed(state, STATE_FILE):
-            state.pop(SUMS, None)  # they would be those of another state
+            state.pop(SUMS, None)  # they belong to another state
     if not isinstance(state, dict) or state.get("version") != VERSION:
         raise RunError(
             f"the checkpoint {folder} was written by another version of homespec: use that "
@@ -131,7 +131,7 @@ def read_state(folder: Path, other: str = AGAIN) -> Json:
 
 @contextmanager
 def reading(folder: Path, other: str = AGAIN) -> Iterator[None]:
-    """Turns errors of reading inside into RunError with a remedy."""
+    """Turn errors of reading in the block into RunError with a remedy."""
     try:
         yield
     except DamagedError as error:
@@ -148,16 +148,16 @@ def reading(folder: Path, other: str = AGAIN) -> Iterator[None]:
 
 
 def damaged(folder: Path, why: str, other: str = AGAIN) -> DamagedError:
-    """The error of a checkpoint that cannot be used, with what to do."""
+    """The error for a checkpoint that cannot be used, with a remedy."""
     return DamagedError(
         f"the checkpoint {folder} is damaged: {why}. Restore it from a copy, or {other}"
     )
 
 
 def prefer_intact(folder: Path) -> bool:
-    """Take the checkpoint that was put aside if the one in its place is damaged; whether it was.
+    """Restore the checkpoint that was put aside if its replacement is damaged; returns whether.
 
-    Both are there if a process died between two steps of `write`, as in a loss of power.
+    Both exist if a process died between two steps of `write`, as in a power failure.
     """
     old = _beside(folder)[1]
     if not (folder.exists() and old.exists()):
@@ -175,7 +175,7 @@ def prefer_intact(folder: Path) -> bool:
 
 
 def recover(folder: Path) -> bool:
-    """Clear up after a process that died while it wrote; whether there is a checkpoint."""
+    """Clean up after a process that died while writing. Returns whether there is a checkpoint."""
     new, old = _beside(folder)
     if new.exists():
         _remove(new)
@@ -188,14 +188,15 @@ def recover(folder: Path) -> bool:
 
 
 def remove(folder: Path) -> None:
-    """Remove a checkpoint, and what a process left that died while it wrote one."""
+    """Remove a checkpoint, and the remains of a process that died while writing one."""
     for path in (folder, *_beside(folder)):
         _remove(path)
 
 
 def _remove(folder: Path, keep_in: Path | None = None) -> None:
-    """Remove the files of a checkpoint. Others, of which there should be none, stay where they are
-    or go to the folder `keep_in`.
+    """Remove the files of a checkpoint.
+
+    Other files, which should not exist, stay in place or are moved to the folder `keep_in`.
     """
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
@@ -207,13 +208,13 @@ def _remove(folder: Path, keep_in: Path | None = None) -> None:
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove a folder, unless something is in it; a link to one stays."""
+    """Remove a folder if it is empty; a link to a folder stays."""
     if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
         folder.rmdir()
 
 
 def states(folder: Path) -> list[Path]:
-    """Where the states of a checkpoint are, and of one that is put aside."""
+    """The paths of the state files of a checkpoint, and of one that is put aside."""
     return [path / STATE_FILE for path in (folder, _beside(folder)[1])]
 
 
@@ -223,7 +224,7 @@ def _beside(folder: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Errors of the file system as one line about what could not be written."""
+    """Report errors of the file system as one line about the file that could not be written."""
     try:
         yield
     except (OSError, safetensors.SafetensorError) as error:
@@ -232,7 +233,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def progress(state: Json) -> str:
-    """Where a checkpoint is, in words."""
+    """The position of a checkpoint in the run, in words."""
     at, epochs = state["at"], state["settings"]["epochs"]
     if at["batch"]:
         return f"at step {at['step']}, in epoch {at['epoch'] + 1} of {epochs}"
@@ -240,7 +241,7 @@ def progress(state: Json) -> str:
 
 
 def last_is_best(state: Json) -> bool:
-    """Whether the weights of a checkpoint are those of the best epoch."""
+    """Whether a checkpoint has the weights of the best epoch."""
     at, history = state["at"], state["history"]
     epochs = history["epochs"]
     return bool(epochs) and history["best"] == len(epochs) and epochs[-1]["step"] == at["step"]

@@ -1,4 +1,4 @@
-"""Training: when checkpoints are written, what they hold, and when training stops early."""
+"""Training: writes checkpoints, and stops training early."""
 
 from __future__ import annotations
 
@@ -36,32 +36,32 @@ from homespec.train.optimizer_state import (
 from homespec.train.settings import Settings
 
 LOSSES = "losses_sha256"
-"""What a checkpoint calls the digest of the file of losses up to its step."""
+"""The key of the digest of the losses file up to the checkpoint's step."""
 
 
 @dataclass
 class History:
-    """What came of the epochs so far."""
+    """The results of the epochs so far."""
 
     epochs: list[Json] = field(default_factory=list)
-    """By epoch: its number from 1, steps so far, mean loss and metrics by task, the monitor.
+    """For each epoch, its number from 1, steps so far, mean loss and metrics by task, the monitor.
 
-    Where `--max-steps` ended the run inside of an epoch, that part counts as one, and is `cut`.
+    If `--max-steps` ended the run inside an epoch, that part counts as an epoch that is `cut`.
     """
     best: int = 0
     """The number of the best epoch; 0: none yet."""
     value: float = math.nan
-    """Its monitor."""
+    """The monitor of the best epoch."""
     waited: int = 0
-    """Epochs since then."""
+    """Number of epochs since then."""
     start: Json | None = None
-    """The metrics before the first step of a run that starts from other weights, as those of an
-    epoch 0 without losses."""
+    """For a run that starts from other weights, the metrics before the first step, as epoch 0."""
 
     def add(self, entry: Json, monitor: Monitor) -> bool:
-        """Take in an epoch; whether it is the best so far.
+        """Add an epoch, and return whether it is the best so far.
 
-        As long as the monitor is not defined that is the last one, and patience does not run out.
+        As long as the monitor is undefined, the last epoch is the best, and patience does not run
+        out.
         """
         self.epochs.append(entry)
         best = math.isnan(self.value) or monitor.better(entry["monitor"], self.value)
@@ -77,7 +77,7 @@ class History:
 
     @classmethod
     def of(cls, stored: Json) -> History:
-        """The history that a checkpoint holds; there is no NaN in JSON."""
+        """The history for a checkpoint, without NaN, which JSON does not have."""
         value = math.nan if stored["value"] is None else stored["value"]
         start = stored.get("start")
         return cls(stored["epochs"], stored["best"], value, stored["waited"], start)
@@ -86,25 +86,26 @@ class History:
 class Checkpointer(lightning.callbacks.Checkpoint):
     """Writes `last` every few steps and after each epoch, `best` after the best epoch so far.
 
-    With several processes, each has one, because they agree on what to do; the first one writes.
+    Each of several processes has this callback, because they decide together; only the first
+    writes.
     """
 
     def __init__(
         self, out: Path, about: Json, settings: Settings, monitor: Monitor, losses: LossFile
     ) -> None:
-        """`about` says whose checkpoints they are: spec, settings, data."""
+        """`about` identifies the run: spec, settings, data."""
         self.folder, self.about, self.settings = out / FOLDER, about, settings
         self.monitor, self.losses = monitor, losses
         self.history = History()
         self._random: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Begin with the random numbers of the checkpoint, whatever DDP's start has seeded."""
+        """Restore the checkpoint's random state, because starting DDP sets seeds."""
         if self._random:
             set_random_states(self._random)
 
     def on_sanity_check_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Take in what the model is before its first step, if that was measured."""
+        """Add the metrics before the first step, if they were measured."""
         if module.measures_start:
             self.history.start = {
                 "epoch": 0,
@@ -118,13 +119,13 @@ class Checkpointer(lightning.callbacks.Checkpoint):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: Any, outputs: object, batch: Any, batch_idx: int
     ) -> None:
-        """A checkpoint every few steps; not at the end of an epoch, which has its own."""
+        """Write a checkpoint every few steps, except at the end of an epoch, which has its own."""
         every = self.settings.checkpoint_every
         if every and module.position.step % every == 0 and not trainer.is_last_batch:
             self.save(module)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Take in the epoch, which has been measured and counted, and keep it."""
+        """Add the epoch, which has been measured and counted, and write checkpoints."""
         at = module.position
         before = self.history.epochs[-1]["step"] if self.history.epochs else 0
         entry = {
@@ -152,14 +153,14 @@ class Checkpointer(lightning.callbacks.Checkpoint):
         taken = self.taken(module)
         taken.state[LOSSES] = digest
         checkpoint.write(taken, self.folder / LAST)
-        if best:  # if the process dies before, `restore` does it
+        if best:  # if the process dies before this, `restore` does it
             self._save_best(taken)
 
     def _save_best(self, taken: Checkpoint) -> None:
         checkpoint.write(Checkpoint(taken.weights, {}, taken.state), self.folder / BEST)
 
     def taken(self, module: RankingModule) -> Checkpoint:
-        """Copies of all that the run is. Raises RunError if a weight is not finite."""
+        """Copies of the whole state of the run. Raises RunError if a weight is not finite."""
         state = module.code.logical_state(module.model)
         weights = {name: copied(value) for name, value in state.items()}
         bad = [n for n, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
@@ -176,9 +177,9 @@ class Checkpointer(lightning.callbacks.Checkpoint):
         )
 
     def restore(self, module: RankingModule, kept: Checkpoint, batches: int) -> None:
-        """Make the run what it was when `kept` was taken, in an epoch of `batches` batches.
+        """Restore the run to the state `kept`, in an epoch of `batches` batches.
 
-        Raises RunError for what is damaged.
+        Raises RunError if the state is damaged.
         """
         stored = {k: v for k, v in kept.optimizer.items() if not k.startswith(RANDOM)}
         try:
@@ -201,10 +202,10 @@ class Checkpointer(lightning.callbacks.Checkpoint):
         self.history = History.of(kept.state["history"])
 
     def repair(self, kept: Checkpoint) -> None:
-        """Make sure that `best` is that of the best epoch.
+        """Make sure that `best` is the checkpoint of the best epoch.
 
-        It is written from what was restored if the process died between `last` and `best`. Raises
-        RunError if another epoch was the best, of which it is not, or is damaged.
+        If the process died between `last` and `best`, it is written from the restored state. Raises
+        RunError if it is damaged, or is not that of an earlier best epoch.
         """
         if checkpoint.last_is_best(kept.state):
             on_rank_zero(lambda: self._repair_best(kept))
@@ -221,7 +222,7 @@ class Checkpointer(lightning.callbacks.Checkpoint):
         self._save_best(kept)
 
     def _check_best(self) -> None:
-        """Raise RunError now, not after the last epoch."""
+        """Raise RunError now instead of after the last epoch."""
         best = self.folder / BEST
         if not checkpoint.recover(best):
             raise checkpoint.damaged(best, "it is missing, and this epoch is the best one so far")
@@ -233,5 +234,5 @@ class Checkpointer(lightning.callbacks.Checkpoint):
 
 
 def _health(module: RankingModule) -> Json:
-    """What was measured of experts, if it was."""
+    """The measurements of experts, if any."""
     return {} if module.health is None else {"health": module.health}

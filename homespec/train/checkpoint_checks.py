@@ -1,8 +1,7 @@
-"""Training: what a checkpoint must hold, and the checksums by which damage is found.
+"""Training: checks the contents of a checkpoint, and finds damage by checksums.
 
-Each tensor has a CRC-32 of its name, type, shape and bytes; `state.json`, which has those, has a
-SHA-256 of itself. What an older homespec wrote has none: names, types and shapes are all there is
-to check then.
+`state.json` has a CRC-32 of each tensor's name, type, shape and bytes, and a SHA-256 of itself.
+Files of older versions have no checksums: then only names, types and shapes are checked.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ Forms = Mapping[str, tuple[torch.Size, torch.dtype]]
 
 SUM = "sha256"
 CUT = "cut"
-"""What an entry of the history has that `--max-steps` ended inside of an epoch."""
+"""The key of a history entry for an epoch that `--max-steps` cut short."""
 SHOWN = 3
 
 
 class DamagedError(RunError):
-    """What is wrong with a file of a run; the message is for `checkpoint.read` to complete."""
+    """Raised for a damaged file of a run; `checkpoint.read` completes the message."""
 
 
 # ---------------------------------------------------------------- checksums
@@ -48,7 +47,7 @@ def _sum(name: str, tensor: Tensor) -> str:
 
 
 def check_sums(tensors: Mapping[str, Tensor], stored: Mapping[str, str], file: str) -> None:
-    """Raise DamagedError that names the tensors of a file that are not those of the checksums."""
+    """Raise DamagedError, which names the tensors of a file that do not match their checksums."""
     _check_names(tensors.keys(), stored.keys(), file)
     bad = [name for name, own in sums(tensors).items() if own != stored[name]]
     if bad:
@@ -57,13 +56,13 @@ def check_sums(tensors: Mapping[str, Tensor], stored: Mapping[str, str], file: s
 
 
 def signed(content: Json) -> Json:
-    """What is to be written as JSON, with a checksum of itself in place of one that it has."""
+    """Content for a JSON file, with a checksum of itself, which replaces an existing one."""
     rest = {key: value for key, value in content.items() if key != SUM}
     return {**rest, SUM: _digest(rest)}
 
 
 def check_signed(content: Json, file: str) -> bool:
-    """Whether there is a checksum. Raises DamagedError if the content has another one."""
+    """Whether there is a checksum. Raises DamagedError if it does not match the content."""
     if SUM not in content:
         return False
     if content[SUM] != _digest({key: value for key, value in content.items() if key != SUM}):
@@ -72,7 +71,7 @@ def check_signed(content: Json, file: str) -> bool:
 
 
 def _digest(content: Json) -> str:
-    """The checksum of the content as read back from a file; the order of keys counts."""
+    """The checksum of the content as it is read back from a file. The order of keys counts."""
     text = json.dumps(json.loads(json.dumps(content)))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -89,9 +88,9 @@ def check_forms(
     tensors: Mapping[str, Tensor], wanted: Forms, file: str, may_lack: Iterable[str] = (),
     may_widen: bool = False,
 ) -> None:  # fmt: skip
-    """Raise DamagedError for tensors of a file that are missing, unknown or of another form.
+    """Raise DamagedError for missing or unknown tensors, and for those of another shape or type.
 
-    With `may_widen` a coarser floating-point type will do, which older versions may have written.
+    With `may_widen`, a less precise float type is accepted, which older versions may have written.
     """
     _check_names(tensors.keys(), wanted.keys(), file, frozenset(may_lack))
     for name, tensor in tensors.items():
@@ -138,14 +137,14 @@ STATE: Json = {
     "at": {"epoch": COUNT, "batch": COUNT, "step": COUNT},
     "history": {"epochs": list, "best": COUNT, "value": MAYBE, "waited": COUNT},
 }
-"""What `state.json` must have, and of which type; it may have more."""
+"""The required keys of `state.json` and their types; further keys are allowed."""
 MEASURES = ("rate", "auc", "gauc", "logloss", "pcoc", "mae", "rmse")
-"""What an epoch may know of a task."""
+"""The numbers that an epoch may have for a task."""
 WORDS: dict[object, object] = {dict: "an object", list: "a list", str: "a text"}
 
 
 def check_state(state: Json, file: str) -> None:
-    """Raise DamagedError for a state that lacks something, or has it of another type."""
+    """Raise DamagedError for a state with a missing entry or one of another type."""
     _check(state, STATE, "", file)
     _check(state.get("processes", 1), COUNT, "processes", file)  # the first version had none
     try:

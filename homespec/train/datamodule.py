@@ -1,4 +1,4 @@
-"""Training: the batches to train on and to measure on, from files or from memory."""
+"""Training: training and validation batches, from files or from memory."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from homespec.train.distributed import rank, world_size
 from homespec.train.settings import Settings, check_processes
 
 TAIL_BYTES = 1024
-"""The mark of a CSV file is these last bytes, that of a parquet file its footer: there it has its
-statistics."""
+"""A CSV file is identified by this number of last bytes, a Parquet file by its footer, which has
+its statistics."""
 
 Mark = list[list[Any]]
 
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of one purpose: their source, and the rows themselves if they fit into memory."""
+    """The rows of one split: their source, and the rows themselves if they fit into memory."""
 
     source: DataFiles
     held: Arrays | None
 
     @cached_property
     def mark(self) -> Mark:
-        """The marks that distinguish these rows from others, without reading them all: by file its
-        name, size, rows taken and the hash of its end."""
+        """Fingerprints that distinguish these rows from others without reading all of them: the
+        name, the size, the number of rows and the hash of the end of each file."""
         rows: dict[Path, int] = {}
         for chunk in self.source.chunks:
             rows[chunk.file.path] = rows.get(chunk.file.path, 0) + chunk.rows
@@ -57,7 +57,7 @@ def _mark(file: DataFile, rows: int) -> list[Any]:
     size = file.path.stat().st_size
     with file.path.open("rb") as content:
         tail = TAIL_BYTES
-        if file.format == "parquet":  # it ends in the length of the footer and a magic number
+        if file.format == "parquet":  # a file ends with the length of the footer and a magic number
             content.seek(size - 8)
             tail = 8 + int.from_bytes(content.read(4), "little")
         content.seek(max(0, size - tail))
@@ -67,7 +67,7 @@ def _mark(file: DataFile, rows: int) -> list[Any]:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows to train on and those held out."""
+    """The training rows and the held-out rows."""
 
     spec: Spec
     settings: Settings
@@ -78,7 +78,7 @@ class Rows:
     def open(
         cls, spec: Spec, data: Sequence[Path], valid: Sequence[Path], settings: Settings
     ) -> Rows:
-        """Find the rows, without reading more of them than it takes to count. Raises DataError."""
+        """Find the rows, reading only as much as is necessary to count them. Raises DataError."""
         train, held_out = open_splits(data, valid)
         if held_out is None:
             raise DataError(
@@ -106,31 +106,31 @@ class Rows:
         return replace(self, train=train, valid=valid)
 
     def held(self) -> Rows:
-        """These rows, read into memory if they fit. Raises DataError for what cannot be used."""
+        """The rows, read into memory if they fit. Raises DataError for data that cannot be used."""
         valid = load_rows(self.spec, self.valid.source, self.users, CACHE_BYTES)
         train = load_rows(self.spec, self.train.source, None, CACHE_BYTES)
         held = replace(
             self, train=replace(self.train, held=train), valid=replace(self.valid, held=valid)
         )
         if held.sessions is not None:
-            held.sessions.starts  # noqa: B018  # once, before there are workers
+            held.sessions.starts  # noqa: B018  # once, before workers start
         return held
 
     @property
     def users(self) -> str | None:
-        """The column of users by which GAUC is measured; by default that of sessions."""
+        """The column of users for GAUC; by default, that of sessions."""
         return self.settings.gauc_by or session_column(self.spec)
 
     @cached_property
     def sessions(self) -> Sessions | None:
-        """The sessions to train on, if tasks rank rows within them."""
+        """The sessions of the training rows, if tasks rank rows within them."""
         column, held = session_column(self.spec), self.train.held
         if column is None:
             return None
         return Sessions(self.train.source, column, None if held is None else held.sessions)
 
     def training(self, epoch: int, start: int = 0, rank: int = 0, world: int = 1) -> BatchDataset:
-        """A rank's parts of the batches of an epoch from batch `start` on."""
+        """A rank's parts of an epoch's batches, beginning with batch `start`."""
         at = self.settings
         return BatchDataset(
             self.spec, self.train.source, at.batch_size // world, seed=at.seed, epoch=epoch,
@@ -140,11 +140,11 @@ class Rows:
 
     @property
     def steps(self) -> int:
-        """The batches of an epoch, of as many processes as there are."""
+        """Number of batches in an epoch."""
         return len(self.training(0, 0, rank(), world_size()))
 
     def validation(self, rank: int = 0, world: int = 1) -> BatchDataset:
-        """All held-out rows in order, the last batch filled up with rows without labels."""
+        """All held-out rows in order; the last batch is padded with rows without labels."""
         at = self.settings
         return BatchDataset(
             self.spec, self.valid.source, at.batch_size // world, training=False, users=self.users,
@@ -154,7 +154,7 @@ class Rows:
     def of_batch(
         self, epoch: int, batch: int, rank: int = 0, world: int = 1
     ) -> list[tuple[Path, int]]:
-        """Where a rank's rows of a batch are: file and number of the row in it, from 0."""
+        """The file and row number, from 0, of each row in a rank's part of a batch."""
         order = self.training(epoch, batch, rank, world).sampler
         window = next(order.windows(batch))
         begin = (batch - window.first) * order.batch_size
@@ -163,11 +163,11 @@ class Rows:
 
     @property
     def mark(self) -> dict[str, Mark]:
-        """The marks that distinguish these rows from others."""
+        """The fingerprints that distinguish these rows from others."""
         return {"train": self.train.mark, "valid": self.valid.mark}
 
     def check_same(self, mark: dict[str, Mark], where: str) -> None:
-        """Raise RunError that says which file differs from those of a checkpoint."""
+        """Raise RunError, which names a file that differs from those of a checkpoint."""
         for purpose, flag in (("train", "--data"), ("valid", "--valid")):
             before, now = mark[purpose], self.mark[purpose]
             if before != now:
@@ -189,14 +189,14 @@ def _difference(before: Mark, now: Mark) -> str:
 
 
 class Batches:
-    """The batches of a dataset as often as they are asked for."""
+    """The batches of a dataset, which can be iterated repeatedly."""
 
     def __init__(self, rows: Rows, rank: int, world: int) -> None:
-        """Those of the held-out rows for one of `world` processes."""
+        """The batches of held-out rows for one of `world` processes."""
         self.rows, self.rank, self.world = rows, rank, world
 
     def dataset(self) -> BatchDataset:
-        """What the next iteration goes over."""
+        """The dataset of the next iteration."""
         return self.rows.validation(self.rank, self.world)
 
     def __len__(self) -> int:
@@ -204,7 +204,7 @@ class Batches:
         return len(self.dataset())
 
     def __iter__(self) -> Iterator[Batch]:
-        """The batches in order; nothing is read before the first is asked for."""
+        """The batches in order; nothing is read until the first is requested."""
         dataset, workers = self.dataset(), self.rows.settings.workers
         if not workers or dataset.cached is not None:
             yield from dataset
@@ -213,25 +213,25 @@ class Batches:
         loader = DataLoader(dataset, batch_size=None, num_workers=workers, pin_memory=pin)
         try:
             yield from loader
-        except DataError as error:  # torch puts the worker's traceback in front
+        except DataError as error:  # torch prepends the worker's traceback
             message = str(error).rpartition(f"{DataError.__name__}: ")[2]
             raise DataError(message.strip()) from None
 
 
 class TrainBatches(Batches):
-    """The batches to train on; each epoch has its own order.
+    """The training batches; each epoch has its own order.
 
-    Lightning says which epoch it is by `set_epoch`, as it does of torch's DistributedSampler, and
-    keeps the place inside an epoch by `state_dict`, as of any stateful loader.
+    Lightning sets the epoch with `set_epoch`, as for torch's DistributedSampler, and saves the
+    position inside an epoch with `state_dict`, as for any stateful loader.
     """
 
     def __init__(
         self, rows: Rows, rank: int, world: int, first_epoch: int, start: int,
         stop: int | None = None,
     ) -> None:  # fmt: skip
-        """Lightning's epoch 0 is `first_epoch`, of which `start` batches are done.
+        """Lightning's epoch 0 is `first_epoch`, in which `start` batches are done.
 
-        With `stop` the epoch ends after this number of batches, including those that are done.
+        With `stop`, the epoch ends after this number of batches, including those already done.
         """
         super().__init__(rows, rank, world)
         self.stop = stop
@@ -240,26 +240,26 @@ class TrainBatches(Batches):
 
     @property
     def sampler(self) -> TrainBatches:
-        """Whose epoch Lightning sets."""
+        """The object whose epoch Lightning sets."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """The next iteration is of this epoch, counted from `first_epoch`."""
+        """Set the epoch of the next iteration, counted from `first_epoch`."""
         self.epoch = self.first_epoch + epoch
 
     def dataset(self) -> BatchDataset:
-        """The epoch, from where an earlier process stopped in it."""
+        """The epoch, from the batch at which an earlier process stopped."""
         stored = self._stored if self._stored.get("epoch") == self.epoch else {}
         start = stored.get("batch", self.start)
         return self.rows.training(self.epoch, start, self.rank, self.world)
 
     def __len__(self) -> int:
-        """The batches of an epoch, without those that are left out at its start."""
+        """Number of batches of an epoch, without those skipped at its start."""
         whole = len(self.rows.training(self.epoch, 0, self.rank, self.world))
         return (whole if self.stop is None else self.stop) - self.start
 
     def __iter__(self) -> Iterator[Batch]:
-        """The batches that are left of the epoch."""
+        """Number of batches left in the epoch."""
         self.done = self.dataset().start
         for batch in super().__iter__():
             self.done += 1
@@ -268,11 +268,11 @@ class TrainBatches(Batches):
                 return
 
     def state_dict(self) -> dict[str, int]:
-        """The place in the data."""
+        """The position in the data."""
         return {"epoch": self.epoch, "batch": self.done}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue at a place in the data."""
+        """Continue at a position in the data."""
         self._stored = state
 
 
@@ -293,32 +293,32 @@ class RankingData(lightning.LightningDataModule):
         self.spec, self.settings = spec, settings or Settings()
         self.data, self.valid = paths_of(data), paths_of(valid)
         self.epoch = self.start = 0
-        """The epoch that Lightning's epoch 0 is, and the batches of it that are done."""
+        """The epoch of Lightning's epoch 0, and its number of completed batches."""
         self.end: tuple[int, int] | None = None
-        """The epoch inside of which the run ends, and after how many of its batches."""
+        """The epoch inside which the run ends, and the number of batches that it takes."""
         self._rows: Rows | None = None
         self._train: TrainBatches | None = None
         self._stored: dict[str, int] = {}
 
     @property
     def rows(self) -> Rows:
-        """The rows, found when they are first asked for. Raises DataError."""
+        """The rows, found when they are first needed. Raises DataError."""
         if self._rows is None:
             self._rows = Rows.open(self.spec, self.data, self.valid, self.settings)
         return self._rows
 
     def load(self) -> None:
-        """Read the rows into memory if they fit. Raises DataError for what cannot be used."""
+        """Read the rows into memory if they fit. Raises DataError for data that cannot be used."""
         if self.rows.train.held is None:
             self._rows = self.rows.held()
 
     def setup(self, stage: str) -> None:
-        """Find the rows and read them; nothing if they are there."""
+        """Find the rows and read them, unless this has been done."""
         check_processes(self.settings.batch_size, self._trainer().world_size)
         self.load()
 
     def train_dataloader(self) -> TrainBatches:
-        """The batches to train on."""
+        """The training batches."""
         trainer = self._trainer()
         start = 0 if trainer.current_epoch else self.start
         world = trainer.world_size
@@ -333,11 +333,14 @@ class RankingData(lightning.LightningDataModule):
         return Batches(self.rows, self._trainer().global_rank, self._trainer().world_size)
 
     def state_dict(self) -> dict[str, int]:
-        """The place in the data, for Lightning's checkpoints."""
+        """The position in the data, for Lightning's checkpoints."""
         return self._train.state_dict() if self._train else {}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue there. The state of the loader, which Lightning keeps too, may come too late."""
+        """Continue at this position.
+
+        Lightning also saves the loader's state, but may load it too late.
+        """
         self._stored = state_dict
 
     def _trainer(self) -> lightning.Trainer:

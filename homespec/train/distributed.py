@@ -1,10 +1,9 @@
-"""Training: the processes that torchrun starts: how they find each other, what they compute
-together outside of DDP, and how they agree on errors.
+"""Training: processes that torchrun starts: how they connect, exchange values and agree on errors.
 
-One process reports an error; the others end silently. What all of them do, such as opening the
-data, goes through `on_all_ranks`; what the first does for all, such as writing, through
-`on_rank_zero`. Where one fails alone, in the middle of an epoch, it leaves a note in the store of
-the group: the others, whose next exchange breaks off, find it there.
+One process reports an error; the others end silently. Steps that all of them do, such as opening
+the data, go through `on_all_ranks`; steps that the first does for all, such as writing, through
+`on_rank_zero`. If a process fails alone in the middle of an epoch, it leaves a note in the group's
+store. The others find it there when their next exchange fails.
 """
 
 from __future__ import annotations
@@ -28,21 +27,23 @@ from homespec.train import RunError
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)
-"""So long a process waits for another one: the first writes and measures while the others wait."""
+"""How long a process waits for others; the first writes and measures while the others wait."""
 RUNNING = ("running_mean", "running_var")
 REPORTED, LOST = "homespec/reported", "homespec/lost"
 
 _gloo_groups: WeakKeyDictionary[Any, dist.ProcessGroup] = WeakKeyDictionary()
-"""The processes of a group without gloo, with it. `destroy_process_group` drops only references of
-its own: a group that lives on has threads, which abort the process when Python ends.
+"""A gloo group for the processes of a group without gloo.
+
+`destroy_process_group` only drops its own references, and the threads of a remaining group would
+abort the process when Python exits.
 """
 _store: Store | None = None
 _agreed = False
-"""Whether the error that ends the run is one that all processes have found at the same place."""
+"""Whether the error that ends the run was found by all processes at the same place."""
 
 
 class ElsewhereError(RunError):
-    """Another process of the run reports what is wrong; this one ends silently."""
+    """Raised if another process of the run reports the error, so that this one ends silently."""
 
 
 def launched() -> bool:
@@ -52,16 +53,16 @@ def launched() -> bool:
 
 
 def is_rank_zero() -> bool:
-    """Whether this is the process that writes and reports; one alone is."""
+    """Whether this is the process that writes and reports, which is so for a single process."""
     return rank() == 0
 
 
 @contextmanager
 def init() -> Iterator[None]:
-    """Find the processes that torchrun started, on a GPU each where there are some.
+    """Connect the processes that torchrun started, each on a GPU if there are any.
 
-    They stay together until the process ends, so a second run uses them. A group that there
-    is already is used. Raises RunError where GPUs are too few.
+    The group lasts until the process ends, so a second run uses it. An existing group is used.
+    Raises RunError if there are too few GPUs.
     """
     global _agreed
     _agreed = False
@@ -85,8 +86,10 @@ def _join() -> None:
 
 
 def _leave() -> None:
-    """Close the connections, which waits for the threads of gloo: one that still holds the last
-    tensor when Python ends aborts the process.
+    """Close the connections.
+
+    This waits for gloo's threads: one that still holds the last tensor when Python exits would
+    abort the process.
     """
     if _store is not None and dist.is_initialized():
         dist.destroy_process_group()
@@ -118,7 +121,7 @@ def rank() -> int:
 
 
 def all_gather(*tensors: Tensor) -> tuple[tuple[Tensor, ...], int]:
-    """Each tensor as that of all processes, one after the other, and how many these are.
+    """Each tensor concatenated over all processes, and their number.
 
     The tensors must have the same shape in each process.
     """
@@ -139,7 +142,7 @@ def _group_of(tensor: Tensor) -> dist.ProcessGroup | None:
 
 
 def _cpu_group() -> dist.ProcessGroup | None:
-    """The processes for tensors on the CPU: in a Trainer of one's own they may have NCCL alone."""
+    """A group for tensors on the CPU, because processes of another Trainer may only have NCCL."""
     if "gloo" in dist.get_backend_config():
         return None
     world = dist.group.WORLD
@@ -149,7 +152,7 @@ def _cpu_group() -> dist.ProcessGroup | None:
 
 
 def gather_on_rank_zero(tensor: Tensor) -> Tensor | None:
-    """As `all_gather`, of one tensor and for the first process alone; the others get None."""
+    """Like `all_gather` for one tensor, but only for the first process; the others get None."""
     count = world_size()
     if count == 1:
         return tensor
@@ -160,7 +163,7 @@ def gather_on_rank_zero(tensor: Tensor) -> Tensor | None:
 
 
 def all_reduce_mean(tensor: Tensor) -> Tensor:
-    """The mean over all processes, the same in each of them."""
+    """The mean over all processes, the same in each."""
     count = world_size()
     if count > 1:
         tensor = tensor.contiguous().clone()
@@ -170,11 +173,11 @@ def all_reduce_mean(tensor: Tensor) -> Tensor:
 
 
 def loss_scales(rows_T: Tensor) -> Tensor | None:
-    """What losses [T] of this process are multiplied by, that their mean over all processes be
-    the loss of the whole batch; None for a process alone.
+    """Factors for this process's losses [T], so that their mean is that of the whole batch.
 
-    A task's loss is the mean over its rows with a label, by their weights, and processes have
-    different numbers of them: the factor is this process's rows, `rows_T`, by the mean of all.
+    None for a single process. A task's loss is the weighted mean over its rows with a label, and
+    processes have different numbers of these: the factor is this process's number, `rows_T`,
+    divided by the mean number.
     """
     if world_size() == 1:
         return None
@@ -183,11 +186,11 @@ def loss_scales(rows_T: Tensor) -> Tensor | None:
 
 
 def average_running_stats(model: nn.Module) -> None:
-    """Give all processes the mean of their running means and variances; does nothing in one alone.
+    """Set running means and variances to their mean over all processes; no-op for a single process.
 
-    Each process normalises by its own rows in training, and so keeps statistics of its own. The
-    mean of the means is that of all rows; the variance lacks the part between processes, which is
-    1/B of it for B rows a process.
+    In training, each process normalises by its own rows, and so has its own statistics. The mean of
+    the means is that of all rows; the variance lacks the part between processes, which is 1/B of it
+    for B rows a process.
     """
     buffers = [b for name, b in model.named_buffers() if name.rpartition(".")[2] in RUNNING]
     if world_size() == 1 or not buffers:
@@ -202,7 +205,7 @@ def average_running_stats(model: nn.Module) -> None:
 
 
 def on_all_ranks(act: Callable[[], T]) -> T:
-    """What each process does for itself, all at the same place. An error of one is one of all."""
+    """Run a step that every process does at the same place. An error in one is an error in all."""
     if world_size() == 1:
         return act()
     error: Exception | None = None
@@ -220,7 +223,7 @@ def on_all_ranks(act: Callable[[], T]) -> T:
 
 
 def on_rank_zero(act: Callable[[], T]) -> T:
-    """What the first process alone does, for all of them: its value."""
+    """Run a step only in the first process, and return its value in all of them."""
     if world_size() == 1:
         return act()
     values = [on_all_ranks(lambda: act() if is_rank_zero() else None)]
@@ -229,7 +232,7 @@ def on_rank_zero(act: Callable[[], T]) -> T:
 
 
 def check_same(what: str, value: Any) -> None:
-    """Raise RunError if a value, which must be JSON, is another one in another process."""
+    """Raise RunError if a value, which must be JSON, differs between processes."""
     text = json.dumps(value, sort_keys=True)
 
     def check() -> None:
@@ -244,7 +247,7 @@ def check_same(what: str, value: Any) -> None:
 
 
 def fail(error: Exception) -> NoReturn:
-    """Raise an error that all processes have: the first one reports it."""
+    """Raise an error that all processes have; the first one reports it."""
     _agree()
     raise error if is_rank_zero() else ElsewhereError(str(error))
 
@@ -259,11 +262,11 @@ def _agree() -> None:
 
 @contextmanager
 def propagating_errors() -> Iterator[None]:
-    """Let the others know of an error of this process, and be silent about one of another.
+    """Tell the others about an error of this process, and be silent about errors of others.
 
-    Raises ElsewhereError for the latter, and RunError if a process is gone that left no note. From
-    then on an exchange may hang, and connections end with the process; after an error that all
-    have none does.
+    Raises ElsewhereError for the latter, and RunError if a process has disappeared without a note.
+    After that, an exchange may hang, and connections end with the process; after an error that all
+    processes have, this does not happen.
     """
     try:
         yield
@@ -293,7 +296,7 @@ def _broken_off(error: BaseException) -> bool:
 
 
 def _noted(store: Store) -> bool:
-    """Whether another process reports what is wrong, or one has reported that one is lost."""
+    """Whether another process reports the error, or has reported that a process is lost."""
     try:
         return bool(store.check([REPORTED]) or store.add(LOST, 1) > 1)
     except RuntimeError:  # the store is also lost
@@ -301,5 +304,5 @@ def _noted(store: Store) -> bool:
 
 
 def is_silent() -> bool:
-    """Whether this process says nothing, since the first one does."""
+    """Whether this process prints nothing, because the first one does."""
     return launched() and int(os.environ["RANK"]) > 0

@@ -1,4 +1,4 @@
-"""Training: processes that train together drop different elements, and stay in step otherwise."""
+"""Training: processes that train together drop different elements, and otherwise stay in step."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from homespec.train.distributed import rank, world_size
 
 @contextmanager
 def own_masks(drops: bool) -> Iterator[None]:
-    """Let this process draw masks of dropout by a seed of its own, if there are any to draw.
+    """Give this process its own seed for dropout masks, if the model has dropout.
 
-    The seeds come from the generators that all processes have alike, and these continue from there
-    as if nothing else had been drawn: what is drawn later (pcgrad's orders) is the same everywhere.
-    A resumed run has the generators' states, and so the same masks.
+    The seeds come from generators that are in the same state in all processes, and stay so: later
+    random numbers (pcgrad's orders) are the same everywhere. A resumed run restores the generators'
+    states, and so draws the same masks.
     """
     if not drops or world_size() == 1:
         yield

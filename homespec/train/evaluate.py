@@ -1,4 +1,4 @@
-"""Training: predictions on the held-out rows -> what each task's metrics are."""
+"""Training: computes each task's metrics from predictions on the held-out rows."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from homespec.train.metrics import HIGHER_IS_BETTER
 from homespec.train.settings import Settings
 
 Measured = dict[str, dict[str, float]]
-"""By task and metric."""
+"""Values by task and metric."""
 
 
 def metric_names(measured: Measured) -> dict[str, float]:
-    """The same as `METRIC/TASK`, which is what loggers call it."""
+    """The values by `METRIC/TASK`, their names in loggers."""
     return {
         f"{metric}/{task}": value for task, own in measured.items() for metric, value in own.items()
     }
@@ -37,10 +37,10 @@ class Predicted(NamedTuple):
     labels_TN: Tensor
     users_N: Tensor | None = None
     weights_TN: Tensor | None = None
-    """Sample weights by which metrics are weighted; None counts all rows alike."""
+    """Sample weights for the metrics; None for equal weights."""
 
     def part(self, rows: Tensor) -> Predicted:
-        """Some of the rows."""
+        """A subset of the rows."""
         users, weights = self.users_N, self.weights_TN
         return Predicted(
             self.scores_TN[:, rows],
@@ -58,13 +58,13 @@ class Predictions:
 
     tasks: tuple[str, ...]
     observed: Observed
-    """Labels and sample weights by task -> the labels of each task's own samples."""
+    """Maps labels and sample weights by task to the labels of each task's own samples."""
     weighted: bool = False
     """Whether sample weights are kept."""
     _parts: list[Predicted] = field(default_factory=list)
 
     def add(self, batch: Batch, logits: dict[str, Tensor]) -> None:
-        """The predictions of one batch."""
+        """Add the predictions of one batch."""
         labels = self.observed(batch.labels, batch.weights)
         scores_TB, labels_TB = (
             torch.stack([values[task].float() for task in self.tasks]).cpu()
@@ -77,10 +77,10 @@ class Predictions:
         self._parts.append(Predicted(scores_TB, labels_TB, batch.users, weights_TB))
 
     def take(self) -> Predicted:
-        """The rows of all batches, which are forgotten.
+        """Return the rows of all batches, and forget them.
 
-        If there are several processes, the first gets the rows of all, in order. Do not use the
-        values that the others get.
+        With several processes, the first gets the rows of all, in order. The values in the others
+        are meaningless.
         """
         scores, labels, users, weights = zip(*self._parts, strict=True)
         self._parts.clear()
@@ -97,13 +97,13 @@ def _of_all(values_N: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured of the tasks of a spec."""
+    """The metrics of a spec's tasks."""
 
     kinds: Mapping[str, str]
     scales: Mapping[str, float]
     weights: Mapping[str, float]
     sessions: str | None = None
-    """The column of sessions, by which GAUC is measured unless there is one of users."""
+    """The column of sessions, which is used for GAUC unless there is one of users."""
 
     @classmethod
     def of(cls, spec: Spec) -> Measures:
@@ -130,7 +130,7 @@ class Measures:
         return values
 
     def monitor(self, settings: Settings) -> Monitor:
-        """The metric to compare epochs by. Raises RunError if no task has it."""
+        """The metric that compares epochs. Raises RunError if no task has it."""
         kinds = set(self.kinds.values())
         name = settings.monitor or ("auc" if "binary" in kinds else "mae")
         metric, _, task = name.partition("/")
@@ -142,7 +142,7 @@ class Measures:
         return Monitor(name, metric, {t: self.weights[t] for t in ([task] if task else tasks)})
 
     def _tasks_with(self, metric: str) -> list[str]:
-        """The tasks that have a metric of those that may pick the best epoch."""
+        """The tasks that have a metric, if it may choose the best epoch."""
         kind = "regression" if metric in ("mae", "rmse") else "binary"
         return [t for t, own in self.kinds.items() if own == kind and metric in HIGHER_IS_BETTER]
 
@@ -165,7 +165,7 @@ def _rate(label_N: Tensor, weights: metrics.Array | None) -> float:
 
 @dataclass(frozen=True)
 class Monitor:
-    """One number for an epoch: the mean of a metric over tasks, by the weights of their losses."""
+    """One number for an epoch: the mean of a metric over tasks, weighted by their loss weights."""
 
     name: str
     metric: str
@@ -177,5 +177,5 @@ class Monitor:
         return metrics.weighted(own, self.metric, self.weights)
 
     def better(self, value: float, than: float) -> bool:
-        """Whether a value is better than another; NaN is not, nor is any better than NaN."""
+        """Whether a value is better than another; False if one of them is NaN."""
         return metrics.is_better(self.metric, value, than)

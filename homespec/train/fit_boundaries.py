@@ -1,7 +1,7 @@
-"""Training: what a spec leaves to the data, fitted before the first step.
+"""Training: fits the values that a spec leaves to the data, before the first step.
 
-They are written beside the checkpoints and are part of the weights. A resumed run has them
-from its checkpoint; nothing is ever fitted a second time.
+They are written beside the checkpoints and are part of the weights. A resumed run reads them from
+its checkpoint; nothing is fitted twice.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def set_fitted(
     model: nn.Module, code: GeneratedModule, spec: Spec, part: Part, out: Path, seed: int,
     say: Callable[[str], None], frozen: Collection[str] = (),
 ) -> None:  # fmt: skip
-    """Fit to the rows to train on, write what is fitted to `out` and set it in the model.
+    """Fit values to the training rows, write them to `out`, and set them in the model.
 
-    What the model has, from a run that it starts from, stays as it is; to vocabularies ids are
-    added, unless their table is one of the weights that are `frozen`. Every process fits, on all
-    rows, with the same result; the first one writes. Does nothing for a spec that leaves nothing to
-    the data. Raises DataError and RunError.
+    Values that the model has from the run that it starts from stay the same, but ids are added to
+    vocabularies, unless their table is among the `frozen` weights. Every process fits all rows,
+    with the same result, and the first one writes. Does nothing if the spec leaves nothing to the
+    data. Raises DataError and RunError.
     """
     state = code.logical_state(model)
     boundaries, scales = _carried(Boundaries, state, spec), _carried(Scaling, state, spec)
@@ -76,7 +76,7 @@ def set_fitted(
 
 
 def _ids_before(state: Mapping[str, Tensor], words: WordFit) -> dict[str, list[int]]:
-    """The vocabularies that a model has already, in the order of rows."""
+    """The existing vocabularies of a model, in the order of rows."""
     held = {name: state[Vocabularies.TENSOR.format(name)] for name in words.asked}
     return {
         name: Vocabularies.numbers_of(tensor.tolist())
@@ -86,7 +86,7 @@ def _ids_before(state: Mapping[str, Tensor], words: WordFit) -> dict[str, list[i
 
 
 def _carried(kind: type[F], state: Mapping[str, Tensor], spec: Spec) -> F:
-    """What a model has already, which no row was counted for."""
+    """The existing values of a model, for which no rows were counted."""
     features: dict[str, Any] = {}
     for name, asked in kind.wanted(spec).items():
         numbers = state[kind.TENSOR.format(name)]
@@ -98,7 +98,7 @@ def _carried(kind: type[F], state: Mapping[str, Tensor], spec: Spec) -> F:
 def _kept(
     fitted: F, carried: F, out: Path, say: Callable[[str], None]
 ) -> Mapping[str, Sequence[float]]:
-    """The numbers of all features, which are written to `out`."""
+    """The numbers of all features, after writing them to `out`."""
     whole = replace(fitted, features=fitted.features | carried.features)
     if rank() == 0:
         whole.write(out / fitted.FILE)
@@ -112,7 +112,7 @@ def _kept(
 
 
 def few(boundaries: Boundaries) -> Iterator[str]:
-    """What there is to say of boundaries that are not all different."""
+    """A remark if some boundaries are equal."""
     for name, fitted in boundaries.features.items():
         if fitted.distinct < len(fitted.boundaries):
             yield (
@@ -124,7 +124,7 @@ def few(boundaries: Boundaries) -> Iterator[str]:
 def check_fitted(model: nn.Module, code: GeneratedModule, spec: Spec, out: Path) -> None:
     """Raise DataError if a file in `out` has other boundaries or scalings than a resumed model.
 
-    Without a file nothing is compared: the checkpoint has all that the model needs.
+    Without a file, nothing is compared: the checkpoint has everything that the model needs.
     """
     state = code.logical_state(model)
     for kind in KINDS:

@@ -1,4 +1,4 @@
-"""Training: what is fitted to data, by feature, frozen in a file beside the checkpoints. No torch.
+"""Training: values that are fitted to data, by feature, in a file beside the checkpoints. No torch.
 
 `quantiles` has the boundaries of buckets, `scaling` the offsets and units of numbers, and
 `vocabularies` the ids that have rows.
@@ -21,21 +21,21 @@ from homespec.train import RunError
 VERSION = 1
 
 Asked = tuple[str, int | str]
-"""A column, and what the spec asks for: the number of quantiles, or the scale."""
+"""A column, and the spec's options: the number of quantiles, or the scale."""
 
 
 class Entry(ABC):
-    """What is fitted for one feature."""
+    """The fitted values of one feature."""
 
     @property
     @abstractmethod
     def asked(self) -> Asked:
-        """What it was fitted for."""
+        """The options for which they were fitted."""
 
     @property
     @abstractmethod
     def numbers(self) -> tuple[float, ...]:
-        """The numbers that generated files take."""
+        """The numbers for generated files."""
 
     @classmethod
     @abstractmethod
@@ -45,14 +45,14 @@ class Entry(ABC):
     @classmethod
     @abstractmethod
     def carried(cls, asked: Asked, numbers: tuple[float, ...]) -> Self:
-        """That of another run, which no row was counted for."""
+        """The values of another run, for which no rows were counted."""
 
 
 E = TypeVar("E", bound=Entry)
 
 
 class Words(NamedTuple):
-    """How messages call what a file has of its features."""
+    """The words of messages about a file's values."""
 
     own: str
     """Without an article: "its own boundaries"."""
@@ -63,32 +63,32 @@ class Words(NamedTuple):
     of_features: str
     """For the features {}, with its verb: "the scaling of {} is"."""
     differs: str
-    """What a feature has there, and in the spec: "the scale {} there and {}"."""
+    """The options in the file and in the spec: "the scale {} there and {}"."""
     fits: str
-    """What the spec does where it asks for it: "scale"."""
+    """The verb for the spec's request: "scale"."""
 
 
 @dataclass(frozen=True)
 class FittedFile(ABC, Generic[E]):
-    """What is fitted, by feature, and the number of rows that were read."""
+    """The fitted values by feature, and the number of rows that were read."""
 
     rows: int
     features: dict[str, E]
 
     FILE: ClassVar[str]
     TENSOR: ClassVar[str]
-    """The logical name of the tensor of a feature, {}."""
+    """The logical name of the tensor of a feature {}."""
     WORDS: ClassVar[Words]
     ENTRY: ClassVar[type[Entry]]
 
     @staticmethod
     @abstractmethod
     def wanted(spec: Spec) -> dict[str, Asked]:
-        """What a spec asks for, by feature."""
+        """The spec's options by feature."""
 
     @staticmethod
     def numbers_of(tensor: list[Any]) -> list[Any]:
-        """The numbers that generated files take, of the tensor that they keep."""
+        """The numbers for generated files, from the tensor that these store."""
         return tensor
 
     @property
@@ -97,7 +97,7 @@ class FittedFile(ABC, Generic[E]):
         return {name: list(own.numbers) for name, own in self.features.items()}
 
     def check(self, spec: Spec, where: str) -> None:
-        """Raise DataError that says what differs if a spec asks for something else."""
+        """Raise DataError with the difference if a spec has other options."""
         for difference in self._differences(self.wanted(spec)):
             raise DataError(
                 f"{where} was fitted for another spec: {difference}. Use the spec that it was "
@@ -120,7 +120,7 @@ class FittedFile(ABC, Generic[E]):
                 yield f"it has {words.one} of `{name}`, which the spec does not {words.fits}"
 
     def write(self, path: Path) -> None:
-        """Write it as JSON, whole or not at all. Raises RunError where that fails."""
+        """Write the file as JSON, atomically. Raises RunError if that fails."""
         about = {"version": VERSION, **asdict(self)}
         try:
             write_texts({path: json.dumps(about, indent=1, allow_nan=False) + "\n"})
@@ -129,7 +129,7 @@ class FittedFile(ABC, Generic[E]):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """What `write` wrote. Raises DataError for a file that is missing or broken."""
+        """Read a file of `write`. Raises DataError if it is missing or broken."""
         try:
             about = json.loads(path.read_text("utf-8"))
             if about["version"] != VERSION:

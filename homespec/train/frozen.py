@@ -1,13 +1,14 @@
-"""Training: weights that `--freeze` keeps bit by bit, also where they share a tensor with others.
+"""Training: keeps weights of `--freeze` bitwise the same, even if they share a tensor with others.
 
-The optimised code holds many experts in one tensor, so a frozen name is often a slice of what is
-trained. Tensors that are frozen as a whole require no gradient. For the others,
+Optimised code stores many experts in one tensor, so a frozen name is often a slice of a trained
+tensor. Tensors that are frozen completely do not require a gradient. For the others,
 
 * the gradient is 0 in frozen slices: in its norm, for gradient surgery, in moments;
-* slices are put back after each step of the optimiser, since weight decay and moments move them
-  without any gradient.
+* slices are restored after each step of the optimiser, because weight decay and moments change them
+  even without a gradient.
 
-Running statistics move in the forward of a training step and are put back after its backward.
+Running statistics change in the forward pass of a training step, and are restored after its
+backward pass.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ class Frozen:
         also: frozenset[str] = frozenset(),
         in_spec: frozenset[str] = frozenset(),
     ) -> None:
-        """Freeze what the patterns match, what rates of 0 keep (`also`) and what the spec keeps.
+        """Freeze weights that match patterns, that have rate 0 (`also`), or that the spec freezes.
 
         Raises RunError for a pattern that matches nothing.
         """
         self.model = model
         self.names: frozenset[str] = frozenset()
-        """Logical names of weights and statistics that stay as they are."""
+        """Logical names of frozen weights and statistics."""
         self.masks: dict[str, Tensor] = {}
-        """By tensor of the model: True where it is frozen, as a tensor that broadcasts to it."""
+        """For each tensor of the model, a tensor that broadcasts to it, True where it is frozen."""
         self.remark = ""
-        """A line on how much is frozen; empty for nothing."""
+        """A line on how much is frozen; empty if nothing is."""
         self._buffers: list[str] = []
         if patterns or also or in_spec:
             self._freeze(code, patterns, also, in_spec)
@@ -72,11 +73,11 @@ class Frozen:
                 self._buffers.append(name)
             elif mask.all():
                 tensor.requires_grad_(False)
-            else:  # torch gives the method no types
+            else:  # torch does not annotate this method
                 tensor.register_hook(self._without_frozen(name))  # type: ignore[no-untyped-call]
 
     def of_new(self, names: frozenset[str]) -> Iterator[str]:
-        """A warning where weights are frozen that were not carried over from a trained model."""
+        """A warning if frozen weights were not carried over from a trained model."""
         if both := sorted(self.names & names):
             others = (
                 f" and {len(both) - 1} more, which start" if len(both) > 1 else ", which starts"
@@ -95,41 +96,41 @@ class Frozen:
         return self.masks[name]
 
     def hold(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let no step of an optimiser change frozen parts of the parameters that it trains."""
+        """Prevent an optimiser from changing frozen parts of its parameters."""
         own = [n for n, p in self.model.named_parameters() if n in self.masks and p.requires_grad]
         if not own:
             return
         around_steps(optimizer, lambda: self._copies(own), self.put_back)
 
     def statistics(self) -> dict[str, Tensor]:
-        """Copies of the buffers of which parts are frozen, for `put_back`."""
+        """Copies of the buffers that have frozen parts, for `put_back`."""
         return self._copies(self._buffers)
 
     def _copies(self, names: Sequence[str]) -> dict[str, Tensor]:
         return {name: self._tensor(name).detach().clone() for name in names}
 
     def _tensor(self, name: str) -> Tensor:
-        """A tensor of the model, which a move to another device may have replaced."""
+        """A tensor of the model, which is replaced if the model moves to another device."""
         path, _, attribute = name.rpartition(".")
         tensor: Tensor = getattr(self.model.get_submodule(path), attribute)
         return tensor
 
     @torch.no_grad()
     def put_back(self, copies: Mapping[str, Tensor]) -> None:
-        """Make frozen parts what they were when copies were taken."""
+        """Restore frozen parts from their copies."""
         for name, before in copies.items():
             now = self._tensor(name)
             now.copy_(torch.where(self._mask(name, now.device), before, now))
 
     @contextmanager
     def keeping_statistics(self) -> Iterator[None]:
-        """Frozen statistics are afterwards what they were."""
+        """Keep frozen statistics unchanged in the block."""
         copies = self.statistics()
         yield
         self.put_back(copies)
 
     def has_row(self, table: str, row: int) -> bool:
-        """Whether a row of a table, a parameter by name, is frozen."""
+        """Whether any row of a table, a parameter given by name, is frozen."""
         mask = self.masks.get(table)
         return mask is not None and bool(mask[row if len(mask) > 1 else 0].all())
 

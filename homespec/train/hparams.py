@@ -1,4 +1,4 @@
-"""Training: the flags of a run and the options of its spec, as hyperparameters for loggers."""
+"""Training: logs a run's settings and the options of its spec as hyperparameters."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ Values = dict[str, str | int | float | bool]
 
 
 class Hyperparameters(lightning.Callback):
-    """Gives each logger the hyperparameters of a run; TensorBoard with the best epoch's metrics.
+    """Logs the hyperparameters of a run; for TensorBoard, with the best epoch's metrics.
 
-    TensorBoard's table of runs (HPARAMS) takes both at once, so it gets them when training ends:
-    the metrics as `best/auc/click` and the like.
+    TensorBoard's table of runs (HPARAMS) takes both at once, so it gets them when training ends,
+    with metrics such as `best/auc/click`.
     """
 
     def __init__(self, values: Values, history: History) -> None:
-        """`history` is that of the run: it grows while it trains."""
+        """`history` is that of the run, which grows during training."""
         self.values, self.history = values, history
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """All loggers but TensorBoard's."""
+        """Log to all loggers except TensorBoard's."""
         for logger in trainer.loggers:
             if not isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(self.values)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """TensorBoard's, which writes in the first process alone."""
+        """Log to TensorBoard, which writes only in the first process."""
         metrics = {f"best/{name}": value for name, value in _best(self.history)}
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger) and metrics:
@@ -59,7 +59,7 @@ def _best(history: History) -> Iterator[tuple[str, float]]:
 def hyperparameters(spec: LoadedSpec, settings: Settings) -> Values:
     """The settings by name, and `spec.` with the options of experts and gates.
 
-    An option that is not the same in all of the model is all its values, such as `128/64`.
+    An option that differs within the model has all its values, such as `128/64`.
     """
     values: Values = {name: _plain(value) for name, value in asdict(settings).items()}
     found: dict[str, list[str | int | float | bool]] = {}
@@ -74,7 +74,7 @@ def hyperparameters(spec: LoadedSpec, settings: Settings) -> Values:
 
 
 def _options(spec: LoadedSpec) -> Iterator[tuple[str, Any]]:
-    """`experts.width`, `gates.feature.rank` and the like of each set and layer."""
+    """Options such as `experts.width` and `gates.feature.rank` of each set and layer."""
     for layer in model_tree(spec.analysis)["layers"].values():
         for experts in layer["experts"].values():
             yield from _flat("experts", experts)
@@ -90,7 +90,7 @@ def _flat(name: str, tree: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _plain(value: object) -> str | int | float | bool:
-    """What TensorBoard can hold: texts, numbers and truth values."""
+    """A value for TensorBoard: a text, a number or a boolean."""
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
     return value if isinstance(value, str | int | float | bool) else "none"

@@ -1,7 +1,7 @@
 """Training: the model of a spec as a LightningModule, for `homespec train` or your own Trainer.
 
-Lightning's automatic optimisation steps one optimiser: what the tasks' losses and sparse tables
-need beyond `loss.backward()` is in the hooks `backward` and `configure_gradient_clipping`.
+Lightning's automatic optimisation steps one optimiser. Everything that the tasks' losses and sparse
+tables need besides `loss.backward()` is in the hooks `backward` and `configure_gradient_clipping`.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ if TYPE_CHECKING:
 BAD_BATCH_FILE = "bad_batch.csv"
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 STATE = "homespec"
-"""The key of a Lightning checkpoint that holds what only homespec knows."""
+"""The key of homespec's own part of a Lightning checkpoint."""
 
 
 @dataclass
 class Position:
-    """Where a run is; all counted from 0."""
+    """The position of a run, counted from 0."""
 
     epoch: int = 0
     batch: int = 0
-    """The batch of this epoch that comes next."""
+    """The next batch of this epoch."""
     step: int = 0
-    """The batches that are done, in all epochs."""
+    """Number of completed batches in all epochs."""
 
 
 class RankingModule(lightning.LightningModule):
@@ -71,37 +71,37 @@ class RankingModule(lightning.LightningModule):
         data = homespec.RankingData(spec, "prepared", settings=settings)
         lightning.pytorch.Trainer(max_epochs=3).fit(module, datamodule=data)
 
-    The Trainer decides on epochs, precision, devices, checkpoints and accumulation; of `settings`
-    the module takes how to learn. It logs `loss/TASK` and learned weights to the Trainer's loggers
-    every `log_every_n_steps`, and after a validation `auc/TASK` and the like and `monitor`, the
-    metric by which `homespec train` compares epochs, also for callbacks. Checkpoints that Lightning
-    writes hold weights and moments by logical name: they load into a module that merges tables or
-    batches experts otherwise.
+    The Trainer decides on epochs, precision, devices, checkpoints and accumulation; the module
+    takes the learning settings from `settings`. It logs `loss/TASK` and learned weights to the
+    Trainer's loggers every `log_every_n_steps`, and after a validation `auc/TASK` and the like and
+    `monitor`, the metric by which `homespec train` compares epochs, also for callbacks. Checkpoints
+    that Lightning writes hold weights and moments by logical name: they load into a module that
+    merges tables or batches experts otherwise.
 
     Seeds torch with `settings.seed`, so the first weights are those of `homespec train`, or carried
-    over from `settings.init_from`; `start` then says how. What `settings.freeze` names stays as it
-    is. Raises RunError for settings that cannot be, and for a loss that is not finite.
+    over from `settings.init_from`; `start` then says how. Weights named by `settings.freeze` do not
+    change. Raises RunError for invalid settings, and for a loss that is not finite.
     """
 
     measured: Measured
     """The metrics of the last validation."""
     monitored: float
-    """The metric by which epochs are compared, of the last validation."""
+    """The metric that compares epochs, from the last validation."""
     health: Json | None
-    """What `WatchExperts` measured in the last validation, if that is among the callbacks."""
+    """Measurements of `WatchExperts` in the last validation, if it is among the callbacks."""
 
     measures_start = False
-    """Whether a sanity check, which is then over all rows, counts as a measurement."""
+    """Whether a sanity check, then on all rows, counts as a measurement."""
     ends_inside = False
-    """Whether the last of `steps` is inside of an epoch, with which a longer run continues."""
+    """Whether the last of `steps` is inside an epoch, which a longer run would continue."""
 
     def __init__(
         self, spec: LoadedSpec, settings: Settings | None = None, *, steps: int | None = None,
         warm: bool = True,
     ) -> None:  # fmt: skip
-        """`steps` are those of the whole run, if the Trainer does not make all of them.
+        """`steps` is the number for the whole run, if the Trainer does not do all of them.
 
-        Without `warm` nothing is read from `settings.init_from`: for a checkpoint that follows.
+        Without `warm`, `settings.init_from` is not read, because a checkpoint is loaded afterwards.
         """
         super().__init__()
         self.position = self._first = Position()
@@ -129,13 +129,13 @@ class RankingModule(lightning.LightningModule):
         self.predictions = Predictions(self.tasks, observed(self.code), settings.weighted_metrics)
         self.measured, self.monitored, self.health = {}, math.nan, None
         self.loss: Tensor | None = None
-        """That of the last batch, detached."""
+        """The loss of the last batch, detached."""
         self._losses_T: Tensor | None = None
         self._of_step: dict[str, Tensor | float] = {}
-        """Norm of the gradients and learning rates of a step that is to be logged."""
+        """The gradient norm and learning rates of a step to log."""
 
     def _warm_start(self, spec: LoadedSpec) -> WarmStart:
-        """Begin with the weights and moments of another run."""
+        """Start from the weights and moments of another run."""
         start = warm_start(spec, self.settings, self.code.logical_state(self.model))
         self.code.load_logical_state(self.model, start.weights)
         lines = (*start.lines, *self.train_step.frozen.of_new(start.new - self.in_file))
@@ -160,7 +160,7 @@ class RankingModule(lightning.LightningModule):
         }
 
     def on_fit_start(self) -> None:
-        """Refuse what would train otherwise than it seems."""
+        """Refuse options of the Trainer that would have another effect than expected."""
         if self.trainer.precision not in PRECISIONS:
             raise RunError(
                 f"RankingModule trains with precision {', '.join(PRECISIONS)}, not"
@@ -168,9 +168,9 @@ class RankingModule(lightning.LightningModule):
             )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The weighted loss of one batch, which has a gradient."""
+        """The weighted loss of one batch, with a gradient."""
         losses_T = self.train_step.losses(batch)
-        with torch.autocast(losses_T.device.type, enabled=False):  # it is for the forward alone
+        with torch.autocast(losses_T.device.type, enabled=False):  # only for the forward pass
             loss = self.weighting.loss(losses_T)
         self.losses.add(losses_T, self.train_step.rows_T)
         self.loss, self._losses_T = loss.detach(), losses_T
@@ -179,7 +179,7 @@ class RankingModule(lightning.LightningModule):
         return loss
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """One gradient of the tasks' losses; the Trainer scales those of batches it accumulates."""
+        """Compute one gradient of the tasks' losses. The Trainer scales accumulated batches."""
         losses_T, self._losses_T = self._losses_T, None
         assert losses_T is not None
         self.train_step.backward(loss, losses_T, 1 / self.trainer.accumulate_grad_batches)
@@ -190,7 +190,7 @@ class RankingModule(lightning.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as the Trainer or the settings say, including the gradients of sparse tables."""
+        """Clip as the Trainer or the settings say, including gradients of sparse tables."""
         most = self.settings.clip if gradient_clip_val is None else gradient_clip_val
         norm = None
         if self._is_logged():
@@ -199,22 +199,22 @@ class RankingModule(lightning.LightningModule):
         self.train_step.clip(most, gradient_clip_algorithm == "value", norm)
 
     def _is_logged(self) -> bool:
-        """Whether this step is the last one before a look whose numbers a logger gets."""
+        """Whether this step is the last one before losses are read and logged."""
         trainer: Any = self.trainer
         left = -self.position.batch % trainer.log_every_n_steps
         soon = left < trainer.accumulate_grad_batches or trainer.is_last_batch
         return bool(soon and trainer.loggers)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, and give the memory of gradients back before the next forward."""
+        """Step, and free the memory of gradients before the next forward pass."""
         super().optimizer_step(*args, **kwargs)
         self.train_step.optimizer.zero_grad()
 
     def optimizer_zero_grad(self, *args: Any) -> None:
-        """Nothing: it is done after each step, and Lightning would go over all weights again."""
+        """Do nothing, because gradients are freed after each step."""
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
-        """Look at the losses now and then: each look waits for the device."""
+        """Read the losses only every few steps, because reading waits for the device."""
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if self.position.batch % every == 0:
             self.look()
@@ -229,23 +229,23 @@ class RankingModule(lightning.LightningModule):
         self.position = self._position(self.trainer.current_epoch + 1, 0)
 
     def is_cut(self) -> bool:
-        """Whether the run is at its end and inside of an epoch."""
+        """Whether the run is at its end, inside an epoch."""
         return self.ends_inside and self.position.step == self.steps
 
     def begin_at(self, position: Position) -> None:
-        """Let Lightning's first batch be the one at this place of a run."""
+        """Make Lightning's first batch the one at this position of a run."""
         self._first = self.position = position
 
     def _position(self, epoch: int, batch: int) -> Position:
-        """Where Lightning is by its own count, in the whole run."""
+        """Lightning's own position, relative to the whole run."""
         first = self._first
         before = first.batch if epoch == 0 else 0
         return Position(first.epoch + epoch, before + batch, self.position.step)
 
     def look(self) -> None:
-        """Record the losses since the last look. Raises RunError if one is not finite.
+        """Record the losses since the last time. Raises RunError if one is not finite.
 
-        To be called by all processes.
+        All processes must call this.
         """
         looked = self.losses.look()
         if looked is None:
@@ -262,7 +262,7 @@ class RankingModule(lightning.LightningModule):
         )
 
     def _not_finite(self, losses_WST: Tensor) -> NoReturn:
-        """Say which batch it was, and list its rows: those of the process that met them."""
+        """Raise RunError, which names the batch and the rows of the process that found them."""
         bad_WST = ~losses_WST.isfinite()
         first = int(bad_WST.any(2).any(0).nonzero()[0])
         rank = int(bad_WST[:, first].any(1).nonzero()[0])
@@ -283,7 +283,7 @@ class RankingModule(lightning.LightningModule):
         )
 
     def record(self, values: dict[str, float]) -> None:
-        """Give numbers to the loggers; one that is not defined (NaN) is left out."""
+        """Pass numbers to the loggers, except undefined ones (NaN)."""
         known = {name: value for name, value in values.items() if not math.isnan(value)}
         for logger in self.loggers:
             logger.log_metrics(known, self.position.step)
@@ -291,25 +291,25 @@ class RankingModule(lightning.LightningModule):
     # ------------------------------------------------------------ measuring
 
     def on_validation_start(self) -> None:
-        """Look at the last losses, and give all processes the same running statistics."""
+        """Read the last losses, and give all processes the same running statistics."""
         self.look()
         self.average_running_stats()
 
     def average_running_stats(self) -> None:
-        """Give all processes the same running statistics; those that are frozen stay."""
+        """Give all processes the same running statistics, except frozen ones, which stay."""
         with self.train_step.frozen.keeping_statistics():
             average_running_stats(self.model)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Predict one batch, in float32 whatever the precision of the training.
+        """Predict one batch, in float32 whatever the precision of training.
 
-        In bfloat16 thousands of rows share a few hundred logits, and ties are not what AUC is for.
+        In bfloat16, thousands of rows share a few hundred logits, and ties distort AUC.
         """
         with torch.autocast(self.device.type, enabled=False):
             self.predictions.add(batch, self.model(batch.features))
 
     def on_validation_epoch_end(self) -> None:
-        """Measure each task on the predictions of all batches, of all processes."""
+        """Measure each task on the predictions of all batches of all processes."""
         taken = self.predictions.take()
         if self.trainer.sanity_checking and not self.measures_start:
             return
@@ -319,14 +319,14 @@ class RankingModule(lightning.LightningModule):
         fitting = self.trainer.state.fn == "fit"
         if fitting:
             self.record(values)  # at the step of the run, which may be a resumed one
-        if self.trainer.sanity_checking:  # Lightning keeps no values of it
+        if self.trainer.sanity_checking:  # Lightning does not aggregate it
             return
         self.log_dict(values, logger=not fitting, sync_dist=True)
 
     # ------------------------------------------------------------ Lightning's checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Weights and moments by logical name in place of those by the names of tensors."""
+        """Replace weights and moments by tensor name with those by logical name."""
         self.average_running_stats()
         weights = self.code.logical_state(self.model)
         checkpoint["state_dict"] = {name: copied(value) for name, value in weights.items()}
@@ -340,7 +340,7 @@ class RankingModule(lightning.LightningModule):
             state["state"] = {}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Load them, and leave Lightning what it would load by itself."""
+        """Load weights and moments, and leave the rest to Lightning."""
         self.code.load_logical_state(self.model, checkpoint["state_dict"])
         stored = checkpoint[STATE]
         self.train_step.load(stored["optimizer"])
@@ -357,7 +357,7 @@ class RankingModule(lightning.LightningModule):
 
 
 def _check_groups(stored: list[Any], own: list[Any], with_rates: bool) -> None:
-    """Raise RunError where weights of a checkpoint are in other groups by their learning rates."""
+    """Raise RunError if learning rates group the weights of a checkpoint differently."""
     then, now = ([g.get("initial_lr", g["lr"]) for g in groups] for groups in (stored, own))
     if len(then) != len(now) or (with_rates and then != now):
         raise RunError(

@@ -1,4 +1,4 @@
-"""Training: what a run left in its folder, as Python objects. Needs torch, and no Lightning."""
+"""Training: loads a run from its folder as Python objects. Needs torch, but not Lightning."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 Which = Literal["best", "last"]
 """The weights of the best epoch, or of the last checkpoint."""
 OTHER = "train the model again"
-"""What else there is to do about damaged weights: who only reads a run overwrites none."""
+"""The alternative for damaged weights, because a reader of a run does not overwrite it."""
 LAST_INSTEAD = (
     '--last (of export: --checkpoint last; in Python: checkpoint="last") takes the weights of its'
     " last checkpoint"
 )
-"""What else there is to do where no epoch is over."""
+"""The alternative if no epoch is complete."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Run:
     folder: Path
     spec: LoadedSpec
     module: GeneratedModule
-    """The generated file, imported: its `losses`, `TASKS`, `logical_state` and so on."""
+    """The imported generated file, with its `losses`, `TASKS`, `logical_state` and so on."""
     model: nn.Module
     """With the weights of the run, in eval mode: features by name -> logits [B] by task."""
     metrics: dict[str, Any]
-    """What metrics.json holds; empty until the run has ended."""
+    """The contents of metrics.json; empty until the run has ended."""
 
 
 def load_run(
@@ -61,11 +61,11 @@ def load_run(
 ) -> Run:
     """The spec, the model with its trained weights and the metrics of a run of `homespec train`.
 
-    Weights are those of the best epoch, which a run that has not ended has too, or with
-    `checkpoint="last"` those of the last checkpoint. `spec` is for the folder of a run that keeps
-    none, such as one of an older homespec. The other options are those of `homespec.build`; with
+    Weights are those of the best epoch so far, even if the run has not ended, or with
+    `checkpoint="last"` those of the last checkpoint. `spec` is for a folder without a spec, such as
+    one from an older homespec. The other options are those of `homespec.build`; with
     `mode="inference"` the model has no losses, and `tasks` keeps only some. Raises RunError for a
-    folder without such a run and for damaged files, SpecError for a spec that is wrong.
+    folder without such a run and for damaged files, SpecError for a spec with errors.
     """
     path = Path(folder)
     weights, trained = _weights(path, checkpoint)
@@ -87,7 +87,7 @@ def load_run(
 
 
 def _weights(path: Path, which: str) -> tuple[Mapping[str, Tensor], Tree]:
-    """Weights by logical name, and the spec that they are of, if that is known."""
+    """Weights by logical name, and their spec, if it is known."""
     alone = (WEIGHTS_FILE,) if which == BEST else ()
     folder, is_checkpoint = find_weights(path, which, alone, LAST_INSTEAD)
     if is_checkpoint:
@@ -107,7 +107,7 @@ def _spec(path: Path, given: PathLike | LoadedSpec | None) -> LoadedSpec:
 
 
 def metrics_of(path: Path) -> dict[str, Any]:
-    """What metrics.json of a run holds; empty if it is not there. Raises RunError for another."""
+    """The contents of a run's metrics.json; empty if there is none. RunError if it is invalid."""
     file = path / METRICS_FILE
     if not file.exists():
         return {}

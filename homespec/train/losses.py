@@ -1,4 +1,4 @@
-"""Training: the losses of all steps, looked at now and then, in a file that resuming continues."""
+"""Training: the losses of all steps, read every few steps, in a file that resumed runs continue."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from homespec.train.distributed import all_gather, rank
 
 FILE = "losses.csv"
 ROWS = "rows/"
-"""The prefix of a task's name in the column of its rows with a label."""
+"""The prefix of the column with a task's number of rows with a label."""
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The losses of some steps, and how many rows of each step had a label.
+    """The losses of some steps, and the number of rows with a label in each.
 
-    Where rows have weights it is the sum of these. The loss of a step without a label is 0 and
-    counts in no mean.
+    If rows have weights, it is their sum. The loss of a step without labels is 0 and does not count
+    in means.
     """
 
     tasks: tuple[str, ...]
@@ -44,11 +44,11 @@ class Steps:
         return len(self.rows_ST)
 
     def part(self, begin: int, end: int) -> Steps:
-        """Some of these steps, counted from 0."""
+        """A part of these steps, counted from 0."""
         return Steps(self.tasks, self.losses_ST[begin:end], self.rows_ST[begin:end])
 
     def means(self) -> dict[str, float]:
-        """The mean loss of each task over the rows with a label; NaN where there is none."""
+        """The mean loss of each task over the rows with a label; NaN if there are none."""
         rows_T = self.rows_ST.sum(0)
         sums_T = (self.losses_ST * self.rows_ST).sum(0)
         columns = zip(self.tasks, sums_T.tolist(), rows_T.tolist(), strict=True)
@@ -58,23 +58,27 @@ class Steps:
 class Losses:
     """The tasks' losses of the last steps.
 
-    They wait where they were computed, since a look at them waits for the device.
+    They stay on their device, because reading them waits for it.
     """
 
     file: LossFile | None = None
-    """Where they go, if anywhere: with several processes their means, by the first one."""
+    """The destination of the losses, if any.
+
+    With several processes, the first writes their means.
+    """
 
     def __init__(self, tasks: tuple[str, ...]) -> None:
         self.tasks = tasks
         self._waiting: list[Tensor] = []
 
     def add(self, losses_T: Tensor, rows_T: Tensor) -> None:
-        """The losses [T] of the next step, and how many rows had a label [T]."""
+        """Add the losses [T] of the next step, and the numbers of rows with a label [T]."""
         self._waiting.append(torch.stack([losses_T.detach().float(), rows_T.float()]))
 
     def look(self) -> tuple[Tensor, Steps] | None:
-        """The losses [W, S, T] of the steps since the last look in all processes and, of all
-        processes together, their means with the rows. None if there are none. To be called by all.
+        """The losses [W, S, T] of all processes since the last call, and their means with the rows.
+
+        None if there are none. All processes must call this.
         """
         if not self._waiting:
             return None
@@ -97,7 +101,7 @@ class LossFile:
         self._digest = hashlib.sha256()
 
     def open(self, step: int) -> None:
-        """Begin after `step`: what the file holds of later steps is removed."""
+        """Begin after `step`: later steps in the file are removed."""
         self._step = step
         if rank() > 0:
             return
@@ -107,9 +111,9 @@ class LossFile:
             new.write_bytes(text.encode())
 
     def check(self, step: int, digest: str | None) -> None:
-        """Raise RunError if the file up to `step` is not the one of this digest, or cannot be read.
+        """Raise RunError if the file up to `step` does not match this digest, or cannot be read.
 
-        None is that of a checkpoint without one. A file that is not there is no error.
+        The digest None comes from a checkpoint without one. A missing file is not an error.
         """
         if self.path.exists():
             text = self._until(step)
@@ -117,7 +121,7 @@ class LossFile:
                 raise _damaged(self.path, f"the lines up to step {step} have changed")
 
     def _until(self, step: int) -> str:
-        """The text of the file up to a step; the first line alone if it is not there."""
+        """The text of the file up to a step; only the first line if there is no file."""
         first = _line(["step", *self.tasks, *(f"{ROWS}{task}" for task in self.tasks)])
         if not step or not self.path.exists():
             return first
@@ -133,7 +137,7 @@ class LossFile:
         return first + "".join(kept)
 
     def _with_rows(self, line: str) -> str:
-        """A line with as many rows as a batch has; none where the loss is exactly 0."""
+        """A line with the number of rows of a batch; 0 if the loss is exactly 0."""
         step, *losses = line.rstrip("\r\n").split(",")
         try:
             rows = [self.batch_size if float(loss) else 0 for loss in losses]
@@ -154,7 +158,7 @@ class LossFile:
             file.write(text)
 
     def sync(self) -> str:
-        """Wait until the disk has what was written: a checkpoint counts on it. Its digest."""
+        """Wait until everything is on disk, which checkpoints rely on, and return the digest."""
         with writing(self.path):
             sync(self.path)
         return self._digest.hexdigest()
@@ -172,7 +176,7 @@ def _line(cells: list[object]) -> str:
 
 
 def _lines(path: Path) -> tuple[str, list[str]]:
-    """The first line of a file and the others, without one that was not finished."""
+    """The first line of a file and the others, without an incomplete one."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             head, *lines = (line for line in file if line.endswith("\n"))
@@ -192,7 +196,7 @@ def _step(line: str) -> float:
 
 
 def _numbers(path: Path, lines: Sequence[str], columns: int) -> Array:
-    """Lines as numbers [N, columns], of which the first column counts steps."""
+    """Lines as numbers [N, columns]; the first column is the step."""
     if not lines:
         return np.empty((0, columns))
     try:

@@ -1,8 +1,8 @@
-"""Training: the measures of predictions, exact and vectorised. Needs numpy only.
+"""Training: metrics of predictions, exact and vectorised. Needs only numpy.
 
-Throughout, arrays are [N] with a row for each impression; a row whose label is NaN was not observed
-and does not count; a measure of nothing is NaN. Scores and estimates must not be NaN. Sums are
-taken in float64. Where there are `weights`, a row of weight 2 counts as two rows do that are alike.
+Arrays are [N], one row for each impression. A row whose label is NaN was not observed and does not
+count. A metric of no rows is NaN. Scores and estimates must not be NaN. Sums are computed in
+float64. With `weights`, a row of weight 2 counts like two equal rows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 NO_USER = -1
-"""The user of a row without one."""
+"""The user number of a row without a user."""
 
 HIGHER_IS_BETTER = {
     "auc": True,
@@ -26,11 +26,11 @@ HIGHER_IS_BETTER = {
     "mae": False,
     "rmse": False,
 }
-"""The metrics that may pick the best epoch. PCOC may not: it is best at 1."""
+"""The metrics that may choose the best epoch. PCOC may not, because it is best at 1."""
 
 
 def is_better(metric: str, value: float, than: float) -> bool:
-    """Whether a value of such a metric is better; NaN is not, nor is any better than NaN."""
+    """Whether a value of such a metric is better; False if one of them is NaN."""
     return value > than if HIGHER_IS_BETTER[metric] else value < than
 
 
@@ -38,11 +38,11 @@ def measure(
     kind: str, output: Array, label: Array, users: Array | None = None, scale: float = 1.0,
     weights: Array | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """All measures of a task on held-out rows, by name.
+    """All metrics of a task on held-out rows, by name.
 
     `output` is the output of the model: logits of a `binary` task, estimates in units of `scale` of
-    a `regression`, whose measures are in the label's own units. `users` are those of the rows, for
-    GAUC, which is left out without them; rows whose user is -1, not known, do not count there.
+    a `regression`, whose metrics are in the units of the label. `users` are the users of the rows
+    for GAUC, which is left out without them; rows with user -1 (unknown) do not count there.
     """
     seen = ~np.isnan(label)
     output, label = output[seen], label[seen]
@@ -69,7 +69,7 @@ def measure(
 
 
 def mean(values: Array, weights: Array | None = None) -> float:
-    """The mean by weights, in float64; NaN of nothing."""
+    """The weighted mean in float64; NaN if there are no values."""
     if weights is None:
         return float(values.mean(dtype=np.float64)) if len(values) else math.nan
     total = weights.sum(dtype=np.float64)
@@ -79,11 +79,11 @@ def mean(values: Array, weights: Array | None = None) -> float:
 def weighted(
     measured: Mapping[str, Mapping[str, float]], metric: str, weights: Mapping[str, float]
 ) -> float:
-    """The mean of one metric over tasks by their weights, to compare epochs by.
+    """The weighted mean of one metric over tasks, which compares epochs.
 
-    Tasks that do not have it, or whose value is NaN (one class only), are left out; NaN if none is
-    left. Held-out rows stay the same, so every epoch leaves out the same tasks. Where all that are
-    left weigh nothing, as the click of ESMM may, they count alike.
+    Tasks without the metric, or with the value NaN (only one class), are left out; NaN if none is
+    left. Held-out rows stay the same, so every epoch leaves out the same tasks. If all remaining
+    tasks have weight 0, as the click of ESMM may, they count equally.
     """
     values = {task: own[metric] for task, own in measured.items() if metric in own}
     known = {task: value for task, value in values.items() if not math.isnan(value)}
@@ -96,7 +96,7 @@ def weighted(
 
 
 def auc(score: Array, positive: Array, weights: Array | None = None) -> float:
-    """The exact area under the ROC curve: the chance that a positive row scores above a negative.
+    """The exact area under the ROC curve: the probability that a positive scores above a negative.
 
     Ties count half. `positive` is a label 0 or 1, or the probability of being positive, which gives
     the AUC to expect (over pairs i != j, weighted by P(i positive and j negative)). NaN if there
@@ -118,11 +118,11 @@ def auc(score: Array, positive: Array, weights: Array | None = None) -> float:
 
 
 def gauc(score: Array, label: Array, user: Array, weights: Array | None = None) -> float:
-    """The mean over users of each one's own AUC, weighted by the number of their rows.
+    """The mean over users of their AUC, weighted by their number of rows.
 
-    Only users count who have a positive and a negative row; ties count half. `label` is 0 or 1;
-    `user` is anything that can be sorted. Source: Zhu et al., *Optimized Cost per Click in Taobao
-    Display Advertising*, KDD 2017; the weights are impressions, or those of the rows, summed.
+    Only users with a positive and a negative row count; ties count half. `label` is 0 or 1; `user`
+    is anything that can be sorted. Source: Zhu et al., *Optimized Cost per Click in Taobao Display
+    Advertising*, KDD 2017; the weights are numbers of impressions, or sums of row weights.
     """
     auc_U, rows_U = user_aucs(score, label, user, weights)
     return float(np.average(auc_U, weights=rows_U)) if len(auc_U) else math.nan
@@ -131,10 +131,10 @@ def gauc(score: Array, label: Array, user: Array, weights: Array | None = None) 
 def user_aucs(
     score: Array, label: Array, user: Array, weights: Array | None = None
 ) -> tuple[Array, Array]:
-    """The own AUC [U] of each user who has a positive and a negative row, and their rows [U].
+    """The AUC [U] of each user with a positive and a negative row, and their number of rows [U].
 
-    Arguments are those of `gauc`. One sort of 64-bit numbers, which hold user, score and label in
-    this order of importance, is the bulk of the work.
+    Arguments are those of `gauc`. Most of the work is one sort of 64-bit numbers, which combine
+    user, score and label in this order of importance.
     """
     seen = ~np.isnan(label)
     if not seen.any():
@@ -144,11 +144,11 @@ def user_aucs(
     key = _codes(user[seen]) << np.uint64(33) | _ranks(score[seen]) << np.uint64(1)
     key |= (label[seen] > 0).astype(np.uint64)
     key.sort()
-    starts = _starts(key >> np.uint64(1))  # of the rows of one user that tie
+    starts = _starts(key >> np.uint64(1))  # for tied rows of one user
     rows = np.diff(starts, append=len(key))
     positives = np.add.reduceat((key & np.uint64(1)).astype(np.int64), starts)
     negatives = rows - positives
-    first = _starts(key[starts] >> np.uint64(33))  # of a user's ties
+    first = _starts(key[starts] >> np.uint64(33))  # for a user's ties
     before = np.cumsum(negatives) - negatives
     below = before - np.repeat(before[first], np.diff(first, append=len(starts)))
     won_twice = np.add.reduceat(positives * (2 * below + negatives), first)
@@ -161,13 +161,13 @@ def user_aucs(
 def _weighted_user_aucs(
     score: Array, label: Array, user: Array, weights: Array
 ) -> tuple[Array, Array]:
-    """The same with the rows' weights, of which a user's are summed: one sort by user and score."""
+    """The same with row weights, which are summed by user: one sort by user and score."""
     codes, ranks = _codes(user), _ranks(score)
     order = np.lexsort((ranks, codes))
     codes, ranks = codes[order], ranks[order]
     weight = weights[order].astype(np.float64)
     is_positive = label[order] > 0
-    starts = _starts(codes << np.uint64(32) | ranks)  # of the rows of one user that tie
+    starts = _starts(codes << np.uint64(32) | ranks)  # for tied rows of one user
     positives = np.add.reduceat(np.where(is_positive, weight, 0.0), starts)
     negatives = np.add.reduceat(np.where(is_positive, 0.0, weight), starts)
     first = _starts(codes[starts])
@@ -181,7 +181,7 @@ def _weighted_user_aucs(
 
 
 def close_together(users: Array) -> Array:
-    """The same users, as small numbers, which saves `gauc` a sort for each task.
+    """The same users as small numbers, which saves `gauc` a sort for each task.
 
     int64 [N]; -1 stays -1.
     """
@@ -197,12 +197,12 @@ def _close(user: Array) -> bool:
 
 
 def _starts(values: Array) -> Array:
-    """Where runs of equal values begin; there is at least one value."""
+    """The start of each run of equal values; there must be at least one value."""
     return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
 
 
 def _codes(user: Array) -> Array:
-    """A number below 2^31 for each user, uint64: as they are if that small, else by rank."""
+    """A number below 2^31 for each user, uint64: unchanged if small enough, else the rank."""
     if user.dtype.kind in "iu" and _close(user):
         wide = np.uint64 if user.dtype.kind == "u" else np.int64
         return (user.astype(wide) - wide(user.min())).astype(np.uint64)
@@ -210,10 +210,10 @@ def _codes(user: Array) -> Array:
 
 
 def _ranks(score: Array) -> Array:
-    """Numbers below 2^32, uint64, in the order of the scores, equal for equal ones."""
+    """Numbers below 2^32, uint64, with the order of the scores, equal for equal scores."""
     if score.dtype != np.float32:
         return np.unique(score, return_inverse=True)[1].astype(np.uint64)
-    bits = (score + np.float32(0)).view(np.uint32)  # + 0 makes 0 of -0
+    bits = (score + np.float32(0)).view(np.uint32)  # + 0 turns -0 into 0
     negative = bits >> 31 == 1
     return np.where(negative, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
 
@@ -228,13 +228,13 @@ def log_loss(logit: Array, label: Array, weights: Array | None = None) -> float:
 def log_losses(logit: Array, label: Array) -> Array:
     """The binary cross-entropy of each logit [N], of any size: log(1 + e^z) - y z, float64 [N]."""
     z, y = logit.astype(np.float64), label.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # of a model that is not finite any more
+    with np.errstate(invalid="ignore"):  # for a model that is no longer finite
         losses: Array = np.logaddexp(0, z) - y * z
     return losses
 
 
 def calibration(predicted: Array, label: Array, weights: Array | None = None) -> float:
-    """PCOC, predicted over observed: the mean prediction by the mean label. 1 is calibrated.
+    """PCOC, predicted over observed: the mean prediction / the mean label. 1 is calibrated.
 
     `predicted` are probabilities, or estimates in the label's units. NaN if the labels sum to 0.
     """

@@ -1,4 +1,4 @@
-"""Training: the weights of one spec for the model of another, in memory and as files."""
+"""Training: carries the weights of one spec over to the model of another."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ Tensors = Mapping[str, Tensor]
 
 
 class OpenChoiceError(RunError):
-    """A new part of a weight, and the caller does not say how it starts."""
+    """Raised if a weight has a new part and the caller does not choose how it starts."""
 
 
 @dataclass(frozen=True)
 class Migration:
-    """The way from the weights of a source to those of another spec's model."""
+    """The transfer of a source's weights to the model of another spec."""
 
     source: Source
     new: Analysis
@@ -45,7 +45,7 @@ class Migration:
 
     @classmethod
     def of(cls, source: Source, new: Analysis) -> Migration:
-        """Compare the specs. Raises RunError for weights that are not of the source's spec."""
+        """Compare the specs. Raises RunError if the weights do not belong to the source's spec."""
         comparison = compare(source.spec, new)
         check_fits(source, comparison.plan)
         return cls(source, new, comparison)
@@ -57,11 +57,11 @@ class Migration:
         return Starts.of(given)
 
     def weights(self, fresh: Tensors, starts: Starts) -> dict[str, Tensor]:
-        """The new model's weights; `fresh` is its state as it is initialised."""
+        """The new model's weights; `fresh` is its initial state."""
         return carried_state(self.comparison.plan, self.source.weights, fresh, starts)
 
     def moments(self) -> dict[str, Tensor]:
-        """The moments of the new model; what a weighting has learned where tasks stay the same."""
+        """The moments of the new model, and the state of a weighting if the tasks are the same."""
         moments = carried_moments(self.comparison.plan, self.source.moments)
         if self._has_same_tasks:
             stored = self.source.moments
@@ -70,12 +70,12 @@ class Migration:
 
     @property
     def _has_same_tasks(self) -> bool:
-        """Whether tasks are the same in the same order, whatever they are called."""
+        """Whether the tasks are the same in the same order, ignoring names."""
         before = map(self.comparison.pair.renames.place, self.source.spec.spec.tasks)
         return list(before) == list(self.new.spec.tasks)
 
     def losses(self) -> Iterator[str]:
-        """A line where learned weights of losses cannot be carried over: there are other tasks."""
+        """A line if learned loss weights cannot be carried over because tasks differ."""
         if not self._has_same_tasks and has_learned(self.source.moments):
             yield (
                 "learned weights of losses are not carried over, because they belong to other tasks"
@@ -88,11 +88,11 @@ class Migrated:
 
     spec: Analysis
     comparison: Comparison
-    """What the change breaks and keeps: `comparison.plan` says where each weight comes from."""
+    """What the change breaks and keeps; `comparison.plan` has the origin of each weight."""
     weights: dict[str, Tensor]
     moments: dict[str, Tensor]
     source: Path
-    """The file or folder that the old weights were read from."""
+    """The file or folder from which the old weights were read."""
 
     def write(self, out: PathLike) -> None:
         """Write a file, or with moments a folder with the spec, all or none. Raises RunError."""
@@ -112,7 +112,7 @@ class Migrated:
 
 
 def carry_out(migration: Migration, starts: Starts, seed: int = 0) -> Migrated:
-    """Weights and moments for the model of the new spec; what starts fresh is drawn from `seed`."""
+    """Weights and moments for the new spec's model; fresh parts are drawn with `seed`."""
     new = migration.new
     code = import_source(new.spec.name, generate(new))
     with memory.explained(new, "building"), torch.random.fork_rng(devices=[]):
@@ -123,7 +123,7 @@ def carry_out(migration: Migration, starts: Starts, seed: int = 0) -> Migrated:
 
 
 def _check_replaceable(path: Path, source: Path) -> None:
-    """Raise RunError for what must not be lost: a run, a spec, or the weights that were read."""
+    """Raise RunError instead of overwriting a run, a spec, or the weights that were read."""
     folder = path if path.is_dir() else path.parent
     if (folder / FOLDER).is_dir() and path.exists():
         raise RunError(f"{folder} is the folder of a run: write to another folder")
@@ -152,18 +152,18 @@ def migrate(
 ) -> Migrated:
     """Carry the weights of a run, or of a safetensors file, over to the spec `new`. Needs torch.
 
-    What both models have is kept, by name. `old` is the spec of the weights, which the folder of a
-    run keeps by itself. Without `moments` the weights are those of the best epoch; with it those of
-    the last checkpoint, with the optimiser's moments. The choices are those of `homespec migrate`
-    and say how parts start that the old model does not have; what starts fresh is drawn from
-    `seed`. With `out` the result is also written: a file, or with moments a folder.
+    Weights that both models have are kept, by name. `old` is the spec of the weights; a run's
+    folder has it. Without `moments`, the weights are those of the best epoch; with it, those of the
+    last checkpoint, with the optimiser's moments. The choices are those of `homespec migrate` and
+    determine how new parts start; fresh parts are drawn with `seed`. With `out`, the result is also
+    written: a file, or with moments a folder.
 
     Raises OpenChoiceError, a RunError, for a choice that is needed and not made; RunError for
     weights that cannot be read, are not of `old`, or cannot be written; ValueError for a choice
     that is unknown; SpecError; `homespec.memory.OutOfMemoryError` where memory is short.
     """
     given: dict[str, str | None] = {"choice": new_choice, "input": new_input, "row": new_row}
-    Starts.of(given)  # a value that is unknown is an error, whether it is needed or not
+    Starts.of(given)  # an unknown value is an error even if it is not needed
     before = None if old is None else as_loaded(old).analysis
     migration = Migration.of(read(Path(source), before, moments=moments), as_loaded(new).analysis)
     migrated = carry_out(migration, migration.starts(given), seed)

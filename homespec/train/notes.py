@@ -1,4 +1,4 @@
-"""Training: what there is to say before a run begins: of its settings, rows and spec."""
+"""Training: notes before a run begins: on its settings, rows and spec."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 OF_START = ("init_spec", "init_moments", "new_choice", "new_input", "new_row")
-"""What only says how to start from `init_from`."""
+"""Settings that only matter with `init_from`."""
 
 
 def idle(settings: Settings, of_epoch: int) -> Iterator[str]:
-    """What is asked for and has no effect, or less than it should; `of_epoch` steps an epoch."""
+    """Settings that have no effect, or less than expected; an epoch has `of_epoch` steps."""
     steps, most = total_steps(settings, of_epoch), settings.max_steps
     if most is not None and steps < most:
         yield (
@@ -51,7 +51,7 @@ def idle(settings: Settings, of_epoch: int) -> Iterator[str]:
 
 
 def few_steps(settings: Settings, rows: int, processes: int = 1) -> str | None:
-    """What to say of a run that takes too few steps to learn well, and has the rows for more."""
+    """A note on a run that takes too few steps to learn well, but has enough rows for more."""
 
     def steps_of(batch_size: int) -> int:
         return total_steps(settings, rows // batch_size)
@@ -70,15 +70,15 @@ def few_steps(settings: Settings, rows: int, processes: int = 1) -> str | None:
 
 
 FEW_STEPS = 400
-"""A run of fewer steps is worth a note; docs/learning-rates.md has what it rests on."""
+"""Number of steps below which there is a note; docs/learning-rates.md explains it."""
 ENOUGH_STEPS = 200
-"""Where no batch makes as many of the rows, they are too few for the rule to know about."""
+"""Largest number of steps with which too few rows for the rule are recognised."""
 SMALL_BATCH = 128
-"""No smaller batch is proposed: what it gains is lost to noise, and it takes longer."""
+"""Smallest batch that is proposed; smaller ones are noisier and take longer."""
 
 
 def described(rows: Rows) -> str:
-    """How many rows there are, where they are read from, and which an epoch leaves out."""
+    """The numbers of rows, their source, and the number that an epoch leaves out."""
     stream = rows.training(epoch=0)
     memory = "" if rows.train.held is not None else " (read from the files each epoch)"
     dealt = f", dealt to {world_size()} processes" if world_size() > 1 else ""
@@ -93,7 +93,7 @@ def described(rows: Rows) -> str:
 
 
 def warned(spec: LoadedSpec) -> str | None:
-    """A line on how many warnings there are about a spec, and where to see them."""
+    """A line with the number of warnings about a spec, and how to see them."""
     document = spec.analysis.document
     diagnostics = validate_document(document)
     count = sum(each.rule.severity is Severity.WARNING for each in diagnostics)

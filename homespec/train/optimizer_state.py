@@ -1,8 +1,8 @@
-"""Training: the moments of optimisers by the logical names of the weights they belong to.
+"""Training: the moments of optimisers by the logical names of their weights.
 
-Weights that the optimised code holds in one tensor have moments of their own here, so a checkpoint
-outlives another batching. A moment has the shape of its weight, or a value for each of its rows,
-or one value for all of it, such as the number of steps.
+Weights that share a tensor in optimised code have separate moments here, so a checkpoint does not
+depend on batching. A moment has the shape of its weight, or one value for each of its rows, or a
+single value, such as the number of steps.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from homespec.train.checkpoint_checks import Forms, check_forms, forms
 from homespec.train.optimizers import BY_ROW, LIKE_WEIGHT, moment_shapes
 
 WEIGHTING = "weighting"
-"""What a weighting has learned is stored as `weighting/NAME`; its parameters are called
-`weighting.NAME` among those with moments."""
+"""The state of a weighting is stored as `weighting/NAME`; the moments of its parameters have the
+name `weighting.NAME`."""
 LAST_WEIGHTS = f"{WEIGHTING}/last_T"
-"""The weights of the last step, which every weighting has and none needs."""
+"""The weights of the last step, which every weighting has but does not need."""
 
 Views = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 """The generated `logical_views` of a model."""
@@ -32,8 +32,8 @@ def moments(
 ) -> dict[str, Tensor]:
     """The state of an optimiser as `MOMENT/LOGICAL NAME` -> copy on the CPU.
 
-    `views` are the generated `logical_views` of the model, `names` those of its parameters in it;
-    a parameter of no model keeps its name.
+    `views` is the generated `logical_views` of the model, `names` are the names of the parameters
+    in it; a parameter outside the model keeps its name.
     """
     copies: dict[str, Tensor] = {}
     for parameter, state in optimizer.state.items():
@@ -51,7 +51,7 @@ def load_moments(
     optimizer: torch.optim.Optimizer,
     stored: Mapping[str, Tensor],
 ) -> None:
-    """Give an optimiser the state that `moments` took, whatever the batching was then."""
+    """Load the state from `moments` into an optimiser, whatever the batching was then."""
     kinds = sorted({key.partition("/")[0] for key in stored})
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -67,8 +67,9 @@ def load_moments(
 def moment_forms(
     views: Views, names: Mapping[Tensor, str], optimizer: torch.optim.Optimizer
 ) -> list[Forms]:
-    """What `moments` takes once each parameter had a gradient: for each parameter, shapes and types
-    by `MOMENT/LOGICAL NAME`.
+    """The result of `moments` once all parameters have had a gradient.
+
+    For each parameter, it has shapes and types by `MOMENT/LOGICAL NAME`.
     """
     return [
         {
@@ -86,18 +87,18 @@ def _shape(part: Tensor, shape: str) -> torch.Size:
 
 
 def is_of_weighting(key: str) -> bool:
-    """Whether a stored tensor is what a weighting has learned, or a moment of that."""
+    """Whether a stored tensor is the state of a weighting, or a moment of it."""
     kind, _, name = key.partition("/")
     return kind == WEIGHTING or name.startswith(f"{WEIGHTING}.")
 
 
 def has_learned(keys: Iterable[str]) -> bool:
-    """Whether there is something that a weighting has learned, not only used last."""
+    """Whether there is a learned state of a weighting, besides its last weights."""
     return any(is_of_weighting(key) and key != LAST_WEIGHTS for key in keys)
 
 
 def copied(tensor: Tensor) -> Tensor:
-    """A tensor of its own memory on the CPU."""
+    """A copy of the tensor on the CPU."""
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
@@ -109,7 +110,7 @@ def _parts(views: Views, name: str, tensor: Tensor) -> dict[str, Tensor]:
 def _joined(
     views: Views, name: str, parameter: Tensor, kind: str, stored: Mapping[str, Tensor]
 ) -> Tensor | None:
-    """One moment of a parameter, put together from those of its logical parts."""
+    """One moment of a parameter, assembled from those of its logical parts."""
     parts = _parts(views, name, parameter.detach())
     pieces = {part: stored[key] for part in parts if (key := f"{kind}/{part}") in stored}
     if not pieces:
@@ -132,7 +133,7 @@ def _joined(
 def _placed(
     state: dict[str, Tensor], parameter: Tensor, group: dict[str, Any]
 ) -> dict[str, Tensor]:
-    """Moments on the device of their parameter; the count of steps where the optimiser wants it."""
+    """Moments on their parameter's device; step counts where the optimiser expects them."""
     with_parameter = bool(group.get("fused") or group.get("capturable"))
     return {
         kind: value if kind == "step" and not with_parameter else value.to(parameter.device)
@@ -146,9 +147,9 @@ RANDOM = "random/"
 
 
 def random_states() -> dict[str, Tensor]:
-    """The states of torch's random generators; nothing else draws numbers in training.
+    """The states of torch's random generators, the only ones that training uses.
 
-    They are the same in all processes: so drawn values (pcgrad's orders) must also be.
+    They are the same in all processes, as random values (pcgrad's orders) must be.
     """
     states = {f"{RANDOM}cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
@@ -164,7 +165,7 @@ def check_random_states(stored: Mapping[str, Tensor], file: str) -> None:
 
 
 def set_random_states(stored: Mapping[str, Tensor]) -> None:
-    """Set those generators that there are."""
+    """Set the generators that exist here."""
     torch.set_rng_state(stored[f"{RANDOM}cpu"].cpu())
     if torch.cuda.is_available() and (state := stored.get(f"{RANDOM}cuda")) is not None:
         torch.cuda.set_rng_state(state.cpu())

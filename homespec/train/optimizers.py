@@ -17,9 +17,9 @@ SHAPES: dict[str, Callable[[float], float]] = {
     "cosine": lambda done: 0.5 + 0.5 * math.cos(math.pi * done),
     "linear": lambda done: 1.0 - done,
 }
-"""The learning rate over the part of training after the warm-up that is done, 0 to 1."""
+"""The learning rate as a function of progress after the warm-up, 0 to 1."""
 EXPONENTIAL = "exponential"
-"""The shape that knows no end: the rate halves in a number of steps, whatever the run's length."""
+"""The shape that does not depend on the run's length: the rate halves in a number of steps."""
 
 Groups = list[dict[str, Any]]
 
@@ -28,11 +28,11 @@ Groups = list[dict[str, Any]]
 
 
 def optimizer_of(kind: str, groups: Groups, lr: float) -> torch.optim.Optimizer:
-    """An optimiser of torch by its name in `--optimizer`; groups without a rate have `lr`.
+    """A torch optimiser by its name in `--optimizer`; groups without a rate use `lr`.
 
-    `adam`, `sgd` or `adagrad` take weight decay into the gradient, `adamw` decouples it. All are
-    fused but Adagrad, whose counters are made before the model moves to its device. SGD is without
-    momentum.
+    `adam`, `sgd` and `adagrad` add weight decay to the gradient; `adamw` decouples it. All are
+    fused except Adagrad, whose counters are created before the model moves to its device. SGD has
+    no momentum.
     """
     match kind:
         case "sgd":
@@ -49,11 +49,11 @@ def decayed(
     views: Callable[[dict[str, Tensor]], Mapping[str, Tensor]],
     weight_decay: float,
 ) -> Groups:
-    """The parameters that ask for a gradient in two groups: with weight decay, and without.
+    """The parameters that require a gradient in two groups: with weight decay, and without.
 
-    Matrices decay: those of experts, towers, gates, LoRAs and encoders. Vectors (biases, norms,
-    DICE, learned values for what is missing) do not, nor do tables, whose rows would shrink while
-    no batch looks them up. A batched tensor is judged by its logical parts.
+    Matrices of experts, towers, gates, LoRAs and encoders decay. Vectors (biases, norms, DICE,
+    learned values for missing input) do not, and neither do tables, whose rows would shrink while
+    no batch looks them up. For a batched tensor, the shape of its logical parts decides.
     """
     embeddings = {id(weight) for weight in embeddings_of(model)}
     matrices: list[Tensor] = []
@@ -72,7 +72,7 @@ def around_steps(
     copies: Callable[[], dict[str, Tensor]],
     mend: Callable[[dict[str, Tensor]], None],
 ) -> None:
-    """Take copies before each step of an optimiser, and mend weights after it by those."""
+    """Copy weights before each step of an optimiser, and correct them afterwards."""
     kept: dict[str, Tensor] = {}
 
     def before(*_: Any) -> None:
@@ -90,15 +90,15 @@ def around_steps(
 
 
 class RowwiseAdagrad(torch.optim.Optimizer):
-    """Adagrad with one accumulator for each row of a table; for sparse and dense gradients.
+    """Adagrad with one accumulator for each row of a table, for sparse and dense gradients.
 
     With g_r the gradient of row r (E numbers), summed over its look-ups:
 
         s_r += mean(g_r²)        w_r -= lr g_r / (sqrt(s_r) + eps)
 
     A row without a gradient does not change. State: `sum` [rows] for each table. A table may have
-    `factors` [rows, 1], by which the rates of its rows are multiplied.
-    Sources: Duchi et al. 2011; by rows, as in TorchRec and FBGEMM (EXACT_ROWWISE_ADAGRAD).
+    `factors` [rows, 1], which multiply the rates of its rows. Sources: Duchi et al. 2011; by rows,
+    as in TorchRec and FBGEMM (EXACT_ROWWISE_ADAGRAD).
     """
 
     def __init__(self, params: ParamsT, lr: float = 0.05, eps: float = 1e-8) -> None:
@@ -127,7 +127,7 @@ class RowwiseAdagrad(torch.optim.Optimizer):
         return loss
 
     def _factors(self, weight: Tensor) -> Tensor | None:
-        """Those of a table [R, 1], on its device."""
+        """The factors of a table [R, 1], on its device."""
         factors_R1 = self.factors.get(weight)
         if factors_R1 is not None and factors_R1.device != weight.device:
             self.factors[weight] = factors_R1 = factors_R1.to(weight.device)
@@ -143,7 +143,7 @@ def _update(
         steps_R1 = _steps(sum_R, group) if factors_R1 is None else _steps(sum_R, group) * factors_R1
         weight_RE += (grad * steps_R1).to(weight_RE.dtype)
         return
-    grad = grad.coalesce()  # sums the look-ups of a row
+    grad = grad.coalesce()  # sum the look-ups of a row
     rows_U, grad_UE = grad.indices()[0], grad.values()
     sum_U = sum_R[rows_U] + grad_UE.float().square().mean(1)
     sum_R[rows_U] = sum_U
@@ -154,15 +154,15 @@ def _update(
 
 
 def _steps(sum_R: Tensor, group: Mapping[str, Any]) -> Tensor:
-    """What a gradient is multiplied by, [R, 1]."""
+    """The factors [R, 1] of a gradient's rows."""
     steps_R: Tensor = -group["lr"] / (sum_R.sqrt() + group["eps"])
     return steps_R.unsqueeze(1)
 
 
 class CombinedOptimizer(torch.optim.Optimizer):
-    """Several optimisers that step as one, since Lightning's automatic optimisation takes one.
+    """Several optimisers that step together, because Lightning's automatic optimisation takes one.
 
-    They share this one's groups and state: what schedules and checkpoints change here is theirs.
+    They share their groups and state with this one, so schedules and checkpoints affect them.
     """
 
     def __init__(self, *parts: torch.optim.Optimizer) -> None:
@@ -183,7 +183,7 @@ class CombinedOptimizer(torch.optim.Optimizer):
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Step each of them, after the gradients that the closure gives."""
+        """Call the closure, which computes gradients, and step each of them."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -204,7 +204,7 @@ LIKE_WEIGHT, BY_ROW, ONE = "like its weight", "one for each row", "one"
 
 
 def moment_shapes(optimizer: torch.optim.Optimizer) -> list[dict[str, str]]:
-    """The moments that each group's weights have, by name, and what shape they have."""
+    """The moments of each group's weights by name, with their shapes."""
     if isinstance(optimizer, CombinedOptimizer):
         return [shapes for part in optimizer.parts for shapes in moment_shapes(part)]
     shapes = {"step": ONE, "exp_avg": LIKE_WEIGHT, "exp_avg_sq": LIKE_WEIGHT}
@@ -230,9 +230,9 @@ def schedule(
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """Warm-up over the first `warmup` steps, then a shape of SHAPES, at 0 after step `total`.
 
-    Or `exponential`: the rate halves every `half_life` steps after the warm-up. To be stepped after
-    every optimisation step, of which `done` are done. Raises ValueError if a shape that falls to 0
-    has no end after the warm-up.
+    Or `exponential`: the rate halves every `half_life` steps after the warm-up. Step it after every
+    optimisation step; `done` steps have been done. Raises ValueError if a shape that falls to 0 has
+    no steps after the warm-up.
     """
     endless = shape in ("constant", EXPONENTIAL)
     if not endless and (total is None or total <= warmup):

@@ -1,7 +1,7 @@
-"""Training: patterns of logical names, and the numbers that flags give to what they match.
+"""Training: patterns of logical names, and the numbers that flags assign to matching weights.
 
-Every flag that names weights has the same patterns: `*` is any text, dots included, `?` one
-character, `[ab]` one of these. Where several rules of a flag match a name, the last one counts.
+All flags that name weights use the same patterns: `*` is any text, including dots, `?` is one
+character, and `[ab]` is one of these. If several rules of a flag match a name, the last one counts.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from homespec.diagnostics.suggest import closest, listing
 from homespec.train import RunError
 
 TIMES = "x"
-"""After a number: this many times the usual rate."""
+"""A suffix of a number that multiplies the usual rate."""
 MOST = 1000.0
-"""No rate, and no factor of a penalty, is greater: as with `--lr` and `--weight-decay`."""
+"""Maximum rate and factor of a penalty, as for `--lr` and `--weight-decay`."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`PATTERN=NUMBER`, and of a learning rate also `PATTERN=NUMBERx`."""
+    """A rule `PATTERN=NUMBER` or, for a learning rate, also `PATTERN=NUMBERx`."""
 
     pattern: str
     number: float
     relative: bool = False
-    """Whether the number is a part of the rate that there would be without the rule."""
+    """Whether the number multiplies the rate that would apply without the rule."""
 
 
 Parse = Callable[[str], Rule]
@@ -58,9 +58,9 @@ def _rule(text: str, wanted: str, times: bool) -> Rule:
 
 
 def assigned(flag: str, rules: Iterable[Rule], names: Sequence[str]) -> dict[str, Rule]:
-    """The last rule that matches each name; names without one are left out.
+    """The last rule that matches each name; other names are left out.
 
-    Raises RunError for a rule that matches no name, or only names that later rules take.
+    Raises RunError for a rule that matches no name, or only names that later rules also match.
     """
     rules, found = list(rules), dict[str, Rule]()
     for rule in rules:
@@ -88,7 +88,7 @@ def matching(flag: str, patterns: Sequence[str], names: Sequence[str]) -> frozen
 
 
 def _advice(pattern: str, names: Sequence[str]) -> str:
-    """Names near a pattern: of the whole name, else those that share its first parts."""
+    """Names close to a pattern: similar names, else those that share its first parts."""
     parts = pattern.split(".")
     known = next(n for n in range(len(parts) - 1, -1, -1) if _begin_with(parts[:n], names))
     there = list(dict.fromkeys(n.split(".")[known] for n in _begin_with(parts[:known], names)))
@@ -107,6 +107,6 @@ def _begin_with(parts: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def counted(names: Iterable[str], sizes: Mapping[str, int]) -> str:
-    """How many weights there are and how many numbers, for a line to the user."""
+    """The number of weights and of their elements, for a message."""
     own = [sizes[name] for name in names]
     return f"{len(own)} weight{'s' * (len(own) != 1)}, {sum(own):,} numbers"

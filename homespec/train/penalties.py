@@ -1,12 +1,12 @@
-"""Training: `--l1` and `--l2`, penalties on weights, as their gradients.
+"""Training: `--l1` and `--l2`, penalties on weights, applied through their gradients.
 
-With w_t a tensor of weights that rules name, they add to the loss
+For tensors w_t of weights that rules name, they add to the loss
 
     sum over t of l2_t / 2 * |w_t|²  +  l1_t * |w_t|_1
 
-where of an embedding table only the rows count by which the losses of the batch have a gradient,
-each once. The gradient, l2 w + l1 sign(w), comes to that of the losses after this was clipped,
-where the weight decay of torch's optimisers comes to it.
+where only those rows of an embedding table count, once each, for which the losses of the batch have
+a gradient. The gradient, l2 w + l1 sign(w), is added to that of the losses after clipping, like the
+weight decay of torch's optimisers.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ Factors = dict[str, float]
 
 @dataclass
 class Penalised:
-    """A tensor of the model with penalties on it or on parts of it."""
+    """A tensor of the model with penalties on all or parts of it."""
 
     name: str
     by_row: bool
-    """Whether it is a table, whose rows count if the batch reads them."""
+    """Whether it is a table, of which only rows that the batch reads count."""
     l1: Tensor
-    """The factors, as tensors that broadcast to it."""
+    """The factors, as tensors that broadcast to the weight."""
     l2: Tensor
 
     def to(self, weight: Tensor) -> None:
-        """Bring the factors to where the weight is."""
+        """Move the factors to the device of the weight."""
         if (self.l1.device, self.l1.dtype) != (weight.device, weight.dtype):
             self.l1, self.l2 = (each.to(weight.device, weight.dtype) for each in (self.l1, self.l2))
 
@@ -50,10 +50,10 @@ class Penalties:
     def __init__(
         self, model: nn.Module, code: GeneratedModule, settings: Settings, frozen: frozenset[str]
     ) -> None:
-        """Raises RunError for a rule that matches nothing, or nothing that it could penalise."""
+        """Raises RunError for a rule that matches nothing that it could penalise."""
         self.model = model
         self.remarks: list[str] = []
-        """A line for each flag on how much it penalises."""
+        """A line for each flag with the number of weights that it penalises."""
         self.terms: list[Penalised] = []
         if settings.l1 or settings.l2:
             self._views: Views = lambda tensors: code.logical_views(model, tensors)
@@ -95,7 +95,7 @@ class Penalties:
 
     @torch.no_grad()
     def add(self) -> None:
-        """Add to `.grad` of the weights; of sparse gradients to the rows that they have."""
+        """Add to `.grad` of the weights; for sparse gradients, only to their rows."""
         for term in self.terms:
             weight = self.model.get_parameter(term.name)
             term.to(weight)
@@ -110,7 +110,7 @@ class Penalties:
 def _unfit(
     found: Mapping[str, object], rule: object, parts: Mapping[str, Tensor], frozen: frozenset[str]
 ) -> str:
-    """What speaks against all that a rule matches."""
+    """Why nothing that a rule matches can be penalised."""
     own = [name for name, each in found.items() if each is rule]
     if all(name in frozen for name in own):
         return "only what is frozen"
@@ -120,7 +120,7 @@ def _unfit(
 
 
 def _gradient(weight: Tensor, l1: Tensor, l2: Tensor) -> Tensor:
-    """l2 w + l1 sign(w), of the shape of the weight; of l1 the derivative at 0 is 0."""
+    """l2 w + l1 sign(w), with the shape of the weight; the derivative of l1 at 0 is 0."""
     return weight * l2 + weight.sign() * l1
 
 

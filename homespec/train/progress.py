@@ -1,4 +1,4 @@
-"""Training: progress, as Lightning's bar or as a few plain lines, and how fast steps were."""
+"""Training: progress, as Lightning's bar or as a few plain lines, and the speed of steps."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from homespec.train.distributed import all_reduce_mean, rank
 
 LINES_PER_EPOCH = 5
 REFRESH_STEPS = 20
-"""Steps between refreshments of the bar: each waits for the device."""
+"""Steps between updates of the bar, each of which waits for the device."""
 
 
 class PlainProgress(lightning.Callback):
     """Prints the loss a few times an epoch, of all processes together."""
 
     def __init__(self, epochs: int) -> None:
-        """`epochs` are those of the whole run."""
+        """`epochs` is the number for the whole run."""
         self.epochs = epochs
 
     def on_sanity_check_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Print what the model is worth before its first step, if that was measured."""
+        """Print the metric before the first step, if it was measured."""
         if pl_module.measures_start and rank() == 0:
             worth = f"{pl_module.monitor.name} {pl_module.monitored:.4f}"
             print(f"epoch 0/{self.epochs}  {worth} on the held-out rows", flush=True)
@@ -35,7 +35,7 @@ class PlainProgress(lightning.Callback):
     ) -> None:
         """Print when another fifth of the epoch is done."""
         done = pl_module.position.batch
-        before = done - trainer.fit_loop.batch_idx - 1  # those that an earlier process did
+        before = done - trainer.fit_loop.batch_idx - 1  # steps of an earlier process
         steps = int(trainer.num_training_batches) + before
         if done * LINES_PER_EPOCH // steps > (done - 1) * LINES_PER_EPOCH // steps:
             loss = float(all_reduce_mean(pl_module.loss))
@@ -48,13 +48,13 @@ class Bar(TQDMProgressBar):
     """Lightning's bar, with the epochs and the loss of the run."""
 
     def __init__(self, epochs: int) -> None:
-        """Refresh now and then, in a run of `epochs` epochs."""
+        """Create a bar that is updated every few steps, for a run of `epochs` epochs."""
         super().__init__(refresh_rate=REFRESH_STEPS)
         self.epochs = epochs
 
     @property
     def sanity_check_description(self) -> str:
-        """What a measurement before the first step is called."""
+        """The description of a measurement before the first step."""
         return f"epoch 0/{self.epochs}"
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, *args: Any) -> None:
@@ -99,7 +99,7 @@ class Speed(lightning.Callback):
 
     @property
     def rate(self) -> float:
-        """Steps a second; NaN if there were none, as in epochs of one step."""
+        """Steps per second; NaN if there were none, as in epochs with one step."""
         return self.steps / self.seconds if self.steps else math.nan
 
 

@@ -1,6 +1,6 @@
-"""Training: boundaries of bucketised numbers, fitted to data once and frozen in a file. No torch.
+"""Training: boundaries of bucketised numbers, fitted to data once and saved in a file. No torch.
 
-The rows are read once, a batch after the other, as `homespec.data.quantile_fit` says.
+The rows are read once, batch by batch, as described in `homespec.data.quantile_fit`.
 """
 
 from __future__ import annotations
@@ -27,21 +27,23 @@ FILE = "boundaries.json"
 
 @dataclass(frozen=True)
 class Fitted(Entry):
-    """The boundaries of a feature and what they were fitted to."""
+    """The boundaries of a feature, and the data to which they were fitted."""
 
     column: str
     quantiles: int
     """Number of buckets."""
     known: int
-    """Rows, or events, with a finite number; infinite ones are left out as missing ones are. 0 for
-    boundaries that are those of another run."""
+    """Number of rows, or events, with a finite number; infinite ones are left out like missing
+    ones. 0 for boundaries from another run."""
     boundaries: tuple[float, ...]
-    """Ascending, `quantiles` - 1 numbers of the data, as float64. Where there are fewer different
-    ones the last is repeated, and the buckets between stay empty."""
+    """`quantiles` - 1 ascending numbers of the data, as float64.
+
+    If there are fewer distinct ones, the last is repeated, and the buckets between stay empty.
+    """
 
     @property
     def distinct(self) -> int:
-        """How many of the boundaries differ."""
+        """Number of distinct boundaries."""
         return len(set(self.boundaries))
 
     @property
@@ -66,7 +68,7 @@ class Fitted(Entry):
 
     @classmethod
     def carried(cls, asked: Asked, numbers: tuple[float, ...]) -> Self:
-        """Those of another run, which no row was counted for."""
+        """Boundaries of another run, for which no rows were counted."""
         column, quantiles = asked
         return cls(column, int(quantiles), 0, numbers)
 
@@ -97,11 +99,11 @@ def fit(
 ) -> Boundaries:
     """Boundaries of all features of a spec that ask for quantiles, from batches of columns.
 
-    Boundary k of n is the number at rank floor(k rows / n): each bucket, which includes its lower
-    boundary, has as many rows as the next. Where many rows hold one number, the boundaries that
-    would be equal cut other buckets (`distinct_ranks`). A field of events [N, length] counts each
-    event that is there, which its sequence's first field says. How the rows are cut into batches
-    makes no difference. Raises DataError for a feature without any number.
+    Boundary k of n is the number at rank floor(k rows / n): all buckets, which include their lower
+    boundaries, have the same number of rows. If many rows have the same number, boundaries that
+    would be equal split other buckets instead (`distinct_ranks`). In a field of events [N, length],
+    each existing event counts, which the sequence's first field determines. The division of rows
+    into batches makes no difference. Raises DataError for a feature without any number.
     """
     sample = QuantileFit(spec, cap, seed)
     for columns in batches:
@@ -110,7 +112,7 @@ def fit(
 
 
 def fitted(sample: QuantileFit) -> Boundaries:
-    """Boundaries of what was added. Raises DataError for a feature without any number."""
+    """Boundaries for the added rows. Raises DataError for a feature without any number."""
     features = {}
     for name, (column, quantiles, _) in sample.asked.items():
         numbers, known = sample.samples[name].numbers, sample.samples[name].seen

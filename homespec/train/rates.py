@@ -1,10 +1,10 @@
-"""Training: the learning rates that `--lr-of` gives to parts of a model.
+"""Training: the learning rates that `--lr-of` sets for parts of a model.
 
-A tensor all of whose parts have one rate is in a group of the optimiser with that rate, and costs
-nothing. The optimised code holds many experts in one tensor, of which some may have another rate.
-Such a tensor steps with the rate of the model; then each part is moved back, or further, until it
-has gone its own share of the way. All optimisers here go a way that is proportional to the rate, so
-that is the step with a rate of its own. Row-wise Adagrad multiplies by the share of each row.
+A tensor whose parts all have the same rate is in a group of the optimiser with that rate, at no
+cost. Optimised code stores many experts in one tensor, some of which may have another rate. Such a
+tensor steps with the rate of the model; then the step of each part is scaled to its own rate. The
+steps of all optimisers here are proportional to the rate, so the result is exact. Row-wise Adagrad
+multiplies by the factor of each row.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ FLAG = "--lr-of"
 
 
 class Rates:
-    """The rules of a run, and what they come to for the tensors of a model."""
+    """The rules of a run, and their effect on the tensors of a model."""
 
     def __init__(self, model: nn.Module, code: GeneratedModule, settings: Settings) -> None:
-        """Raises RunError for a rule that matches nothing, or no weight that learns."""
+        """Raises RunError for a rule that matches no weight that learns."""
         self.model = model
         self._views: Views = lambda tensors: code.logical_views(model, tensors)
         self.rules = [rate_rule(text) for text in settings.lr_of]
@@ -38,8 +38,8 @@ class Rates:
         self.zero: frozenset[str] = frozenset()
         """Logical names of weights and statistics whose rate is 0: they are frozen."""
         self.shares: dict[str, Tensor] = {}
-        """By tensor of the model whose parts have several rates: their shares of the rate of the
-        tensor, as a tensor that broadcasts to it."""
+        """For each tensor whose parts have several rates, their shares of the tensor's rate, as a
+        tensor that broadcasts to it."""
         if self.rules:
             self._assign(code)
 
@@ -70,7 +70,7 @@ class Rates:
                 )
 
     def remarks(self, lr: float, table_lr: float) -> Iterator[str]:
-        """A line for each rule: its rate, and how much has it."""
+        """A line for each rule, with its rate and the number of weights that have it."""
         sizes = self._sizes() if self.rules else {}
         for rule in self.rules:
             own = [name for name, each in self.of_name.items() if each is rule]
@@ -79,7 +79,7 @@ class Rates:
                 yield f"learning rate of {rule.pattern}: {rates}, {counted(own, sizes)}"
 
     def split(self, groups: Groups, lr: float) -> Groups:
-        """Groups of parameters by their rates, which are `lr` where no rule says otherwise."""
+        """Groups of parameters by rate, which is `lr` unless a rule applies."""
         if not self.of_name:
             return groups
         names = {id(p): name for name, p in self.model.named_parameters()}
@@ -97,9 +97,9 @@ class Rates:
                 yield {**group, "params": having, "lr": each}
 
     def _rate_of(self, name: str, parameter: Tensor, lr: float) -> float:
-        """The rate of all parts of a tensor, or `lr` if they have several, of which it takes note.
+        """The rate of all parts of a tensor, or `lr` if they have several, which are recorded.
 
-        What is frozen has none.
+        Frozen parts have none.
         """
         parts = self._views({name: parameter.detach()})
         rates = {
@@ -117,7 +117,7 @@ class Rates:
         return lr
 
     def hold(self, optimizer: torch.optim.Optimizer, tables: RowwiseAdagrad | None) -> None:
-        """Let parts go their own shares of the way that a step of their tensor goes."""
+        """Scale the step of each part of a tensor to its own share."""
         own: list[str] = []
         for name, shares in self.shares.items():
             parameter = self.model.get_parameter(name)
@@ -129,7 +129,7 @@ class Rates:
             around_steps(optimizer, lambda: self._copies(own), self._move)
 
     def used(self, tables: RowwiseAdagrad | None, in_it: bool) -> list[Rule]:
-        """The rules that set rates of weights that `tables` steps, or of others."""
+        """The rules for weights that `tables` steps, or for other weights."""
         found: set[int] = set()
         for name, parameter in self.model.named_parameters():
             if (tables is not None and _is_of(tables, parameter)) == in_it:
@@ -142,7 +142,7 @@ class Rates:
 
     @torch.no_grad()
     def _move(self, before: Mapping[str, Tensor]) -> None:
-        """From where a step has brought each part to its share of the way from `before`."""
+        """Move each part from its position after a step to its share of the way from `before`."""
         for name, then in before.items():
             shares = self.shares[name] = self.shares[name].to(then.device, then.dtype)
             now = self.model.get_parameter(name)
@@ -154,5 +154,5 @@ def _is_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> bool:
 
 
 def rate(rule: Rule, otherwise: float) -> float:
-    """The rate that a rule gives to what would have another one."""
+    """The rate that a rule sets for a weight with the given rate."""
     return rule.number * otherwise if rule.relative else rule.number

@@ -33,11 +33,11 @@ EPOCH_0_NOTE = "Epoch 0 is the model before the first step, on the same held-out
 
 
 SIGNS = 2
-"""How many signs in what experts do are shown; the others are in metrics.json."""
+"""Maximum number of signs about experts that are shown; the others are in metrics.json."""
 
 
 class Column(NamedTuple):
-    """A column of a table: of the best epoch, or of epoch 0."""
+    """A column of a table, for the best epoch or epoch 0."""
 
     title: str
     text: Callable[[TaskResult], str]
@@ -45,7 +45,7 @@ class Column(NamedTuple):
 
 
 def show(result: Result, out: Path, held_out: Sequence[Path]) -> None:
-    """Print the result; `out` is where its files are, `held_out` what it was measured on."""
+    """Print the result; `out` is the folder of its files, `held_out` describes the rows."""
     console = Console(highlight=False, soft_wrap=True)
     made = [table(result)] if _of(result, "binary") else []
     made += [regressions(result)] if _of(result, "regression") else []
@@ -57,7 +57,7 @@ def show(result: Result, out: Path, held_out: Sequence[Path]) -> None:
 
 
 def table(result: Result) -> Table:
-    """A line per binary task; GAUC, the best AUC and epoch 0 only where they are known."""
+    """A line for each binary task; GAUC, the best AUC and epoch 0 are shown if they are known."""
     pcoc = Column("PCOC", lambda t: number(t.pcoc, 3))
     columns = [Column("rate", lambda t: percent(t.rate))]
     if result.history.start:
@@ -72,7 +72,7 @@ def table(result: Result) -> Table:
 
 
 def regressions(result: Result) -> Table:
-    """A line per regression; label, MAE and RMSE are in the units of the data."""
+    """A line for each regression; label, MAE and RMSE are in the units of the data."""
     mae = Column("MAE", lambda t: in_units(t.mae))
     columns = [Column("mean label", lambda t: in_units(t.rate))]
     columns += [_of_start(mae)] if result.history.start else []
@@ -113,7 +113,7 @@ def at_start(task: TaskResult, start: Json | None, name: str) -> TaskResult:
 
 
 def summary(result: Result, out: Path) -> list[str]:
-    """Lines on the best epoch, speed, size and where the files are."""
+    """Lines on the best epoch, the speed, the size and the path of the files."""
     speed = f"{result.rows_per_second:,.0f} rows/s after the first step, "
     files = ", ".join((WEIGHTS_FILE, METRICS_FILE, LOSSES_FILE))
     return [
@@ -126,7 +126,7 @@ def summary(result: Result, out: Path) -> list[str]:
 
 
 def of_experts(result: Result, out: Path, held_out: Sequence[Path]) -> Iterator[str]:
-    """What experts and gates do after the best epoch: numbers if they were asked for, and signs."""
+    """Lines on experts and gates after the best epoch: numbers on request, and signs."""
     health = result.history.epochs[result.history.best - 1].get("health")
     if health is None:
         return
@@ -143,14 +143,14 @@ def of_experts(result: Result, out: Path, held_out: Sequence[Path]) -> Iterator[
 
 
 def _unlabelled(result: Result) -> list[str]:
-    """The tasks that no step learned from."""
+    """The tasks that had no label in any step."""
     names = [name for name, task in result.tasks.items() if not task.labelled]
     steps = result.history.epochs[-1]["step"]
     return [f"{', '.join(names)}: no row of the {steps:,} steps had a label."] if names else []
 
 
 def _epochs(result: Result) -> list[str]:
-    """Which epoch the metrics and weights are of, if there were several."""
+    """The epoch of the metrics and weights, if there were several."""
     history, epochs = result.history, len(result.history.epochs)
     if math.isnan(history.value):
         return [_undefined(result)]
@@ -170,7 +170,7 @@ def _epochs(result: Result) -> list[str]:
 
 
 def _not_better(result: Result) -> list[str]:
-    """A line where no epoch is better than the weights that the run started from."""
+    """A line if no epoch is better than the weights that the run started from."""
     start = result.history.start
     before, after = or_nan(start["monitor"] if start else None), result.history.value
     if math.isnan(before) or is_better(result.monitor.partition("/")[0], after, before):
@@ -182,7 +182,7 @@ def _not_better(result: Result) -> list[str]:
 
 
 def _undefined(result: Result) -> str:
-    """What is to be said where no epoch has a value to compare it by."""
+    """The line if no epoch has a value to compare."""
     epochs = len(result.history.epochs)
     metric, _, task = result.monitor.partition("/")
     asked = [result.tasks[task]] if task else result.tasks.values()

@@ -1,4 +1,4 @@
-"""Training: what a run came to, from its checkpoints, and the files that tell of it."""
+"""Training: the result of a run, from its checkpoints, and the files that describe it."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ BAYES_FILE = "bayes.json"
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What training did to one task. NaN where there is nothing to measure."""
+    """The result of training for one task. NaN if there is nothing to measure."""
 
     kind: str
     """binary or regression."""
     loss_first: float
-    """Mean over the rows of the first tenth of the steps that have the label."""
+    """Mean loss over the rows with the label in the first tenth of the steps."""
     loss_last: float
-    """The same of the last tenth of the steps."""
+    """The same for the last tenth of the steps."""
     labelled: int
-    """Rows with the label in all steps that `losses.csv` holds; a row counts in each epoch."""
+    """Number of rows with the label in all steps of `losses.csv`; a row counts in each epoch."""
     rate: float = math.nan
     """Mean label of the held-out rows: for a binary task the share of positives."""
     auc: float = math.nan
-    """On the held-out rows, as all that follows."""
+    """On the held-out rows, like all following fields."""
     gauc: float = math.nan
     logloss: float = math.nan
     pcoc: float = math.nan
-    """Mean prediction by mean label."""
+    """Mean prediction / mean label."""
     bayes_auc: float = math.nan
-    """The best AUC to expect there, where the data's generator knows it."""
+    """The best AUC to expect there, if the data's generator knows it."""
     mae: float = math.nan
     """Mean absolute error of a regression, in the label's units."""
     rmse: float = math.nan
@@ -59,16 +59,16 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class Result:
-    """What a training run came to."""
+    """The result of a training run."""
 
     spec: str
     spec_sha256: str
     settings: Settings
     compiled: bool
     compilations: int
-    """Graphs that torch.compile made in this process."""
+    """Number of graphs that torch.compile created in this process."""
     tasks: dict[str, TaskResult]
-    """After the best epoch."""
+    """Measurements after the best epoch."""
     monitor: str
     history: History
     rows_train: int
@@ -78,16 +78,16 @@ class Result:
     """Seconds of this process."""
     parameters: int
     init_from: Json | None = None
-    """Where the weights at the start come from; None for a run that started with fresh ones."""
+    """The origin of the initial weights; None for fresh ones."""
 
 
 def task_results(
     spec: Spec, history: History, losses: Path, bayes: dict[str, float]
 ) -> dict[str, TaskResult]:
-    """The metrics of the best epoch, and how losses went."""
+    """The metrics of the best epoch, and the course of the losses."""
     steps = history.epochs[-1]["step"]
     tenth = math.ceil(steps / 10)
-    known = read(losses, 1, steps)  # the last ones; all of them unless the file was removed
+    known = read(losses, 1, steps)  # the last steps, which are all unless the file was removed
     count = len(known)
     labelled = dict(zip(known.tasks, known.rows_ST.sum(0).tolist(), strict=True))
     first = known.part(0, max(0, count - steps + tenth)).means()
@@ -107,21 +107,21 @@ def task_results(
 
 
 def or_nan(stored: float | None) -> float:
-    """A number of a file of a run: JSON has no NaN, and null in its place."""
+    """A number from a file of a run, where null stands for NaN."""
     return math.nan if stored is None else stored
 
 
 def _best(task: Task, bayes: dict[str, float]) -> float:
-    """The best AUC that the data's generator knows: for binary labels over all rows."""
+    """The best AUC from the data's generator, for binary labels over all rows."""
     if task.where or task.kind != "binary":
         return math.nan
     return bayes.get(str(parse_label(task.label)), math.nan)
 
 
 def read_bayes(path: Path) -> dict[str, float]:
-    """The best AUC to expect, by label in its one spelling; empty if the file is not there.
+    """The best AUC to expect by label, in its normal form; empty if there is no file.
 
-    Raises DataError for a file that holds something else.
+    Raises DataError for a file with other contents.
     """
     if not path.is_file():
         return {}
@@ -136,7 +136,7 @@ def read_bayes(path: Path) -> dict[str, float]:
 
 
 def write(result: Result, out: Path) -> None:
-    """Write the weights of the best epoch and all metrics to the folder `out`, all or none."""
+    """Write the weights of the best epoch and all metrics to the folder `out`, atomically."""
     weights = checkpoint.read(out / FOLDER / BEST).weights
     with checkpoint.writing(out), replacing(out / WEIGHTS_FILE, out / METRICS_FILE) as paths:
         safetensors.torch.save_file(dict(weights), paths[0], metadata=_metadata(result))
@@ -144,7 +144,7 @@ def write(result: Result, out: Path) -> None:
 
 
 def as_json(result: Result) -> Any:
-    """What metrics.json holds; `history` begins with epoch 0 if that was measured."""
+    """The contents of metrics.json; `history` begins with epoch 0 if it was measured."""
     content = asdict(result)
     history = content.pop("history")
     start = [history["start"]] if history["start"] else []
@@ -155,6 +155,6 @@ def as_json(result: Result) -> Any:
 
 
 def _metadata(result: Result) -> dict[str, str]:
-    """The hash that distinguishes the weights of one model from those of another."""
+    """A hash that identifies the weights of a model."""
     about = {"spec": result.spec, "spec_sha256": result.spec_sha256, "homespec": __version__}
-    return {"about": json.dumps(about)}  # one key: the format does not keep their order
+    return {"about": json.dumps(about)}  # one key, because the format does not preserve their order

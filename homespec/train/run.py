@@ -1,4 +1,4 @@
-"""Training: from a spec and prepared data to a trained model, its metrics and its files."""
+"""Training: trains the model of a spec on prepared data, and writes its metrics and files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run has its data and leaves its files, and what to do if there is a run already."""
+    """The paths of a run's data and files, and what to do with an existing run."""
 
     data: Sequence[Path]
     out: Path
@@ -72,14 +72,14 @@ def train(
 ) -> Result:
     """Train the model of `spec`, measure it after each epoch, keep checkpoints.
 
-    `callbacks` and `loggers` are Lightning's: they see a Trainer that trains a `RankingModule`, and
-    come beside the run's own. Their state is not kept: a resumed run has new ones.
+    `callbacks` and `loggers` are Lightning's. They are added to those of the run, and see a Trainer
+    that trains a `RankingModule`. Their state is not saved: a resumed run has new ones.
 
-    Leaves checkpoints, losses, and at the end weights by logical names and metrics in the folder
-    of the run. `say` gets a line now and then. Raises DataError for data that cannot be used and
+    Leaves checkpoints, losses, and at the end weights by logical names and metrics in the folder of
+    the run. `say` receives progress lines. Raises DataError for data that cannot be used and
     RunError for a run that cannot start or continue; the last checkpoint is intact then. Processes
-    that torchrun started train together: each gets the result, and of an error the one that has
-    it reports it, the others raise `distributed.ElsewhereError`.
+    that torchrun started train together: each gets the result, and of an error the one that has it
+    reports it, the others raise `distributed.ElsewhereError`.
     """
     with distributed.init():
         own_say = say if is_rank_zero() else lambda line: None
@@ -120,7 +120,7 @@ def _train(
     warm = kept is None
     module, checkpointer = on_all_ranks(lambda: _built(spec, place, settings, data, about, warm))
     about["init_from"] = _origin(module, kept)
-    on_all_ranks(data.load)  # the long work, after what may be refused
+    on_all_ranks(data.load)  # the long work, after everything that may be refused
     for line in _remarks(spec, module, data.rows):
         say(line)
     _begin(spec, place, module, data, checkpointer, kept, say)
@@ -148,7 +148,7 @@ def _train(
 
 
 def _origin(module: RankingModule, kept: Checkpoint | None) -> Json | None:
-    """Where the weights at the start of the run come from, the same in all processes."""
+    """The origin of the initial weights, the same in all processes."""
     if kept:
         origin: Json | None = kept.state.get("init_from")
         return origin
@@ -158,7 +158,7 @@ def _origin(module: RankingModule, kept: Checkpoint | None) -> Json | None:
 
 
 def _remarks(spec: LoadedSpec, module: RankingModule, rows: Rows) -> Iterator[str]:
-    """What there is to say before the first step."""
+    """Print notes before the first step."""
     settings = module.settings
     yield described(rows)
     if module.start:
@@ -185,7 +185,7 @@ def _remarks(spec: LoadedSpec, module: RankingModule, rows: Rows) -> Iterator[st
 
 @contextmanager
 def _memory_explained(spec: LoadedSpec) -> Iterator[None]:
-    """Running out of memory as a RunError that names the largest weights."""
+    """Report running out of memory as a RunError, which names the largest weights."""
     try:
         with memory.explained(spec.analysis, "training"):
             yield
@@ -197,7 +197,7 @@ def _begin(
     spec: LoadedSpec, place: Place, module: RankingModule, data: RankingData,
     checkpointer: Checkpointer, kept: Checkpoint | None, say: Say,
 ) -> None:  # fmt: skip
-    """Bring the run to where it begins: that of the checkpoint, or the first step."""
+    """Bring the run to its start: the state of the checkpoint, or the first step."""
     model, code, settings = module.model, module.code, module.settings
     if kept:
         on_all_ranks(lambda: checkpointer.restore(module, kept, data.rows.steps))
@@ -211,7 +211,7 @@ def _begin(
         say(f"resumed {checkpoint.progress(kept.state)}")
     else:
         on_rank_zero(lambda: run_dir.clear(place.out, say))
-        _write_settings(spec, place, checkpointer)  # now the folder is known as that of a run
+        _write_settings(spec, place, checkpointer)  # the folder is now recognised as that of a run
         part, out, seed = data.rows.train, place.out, settings.seed
         frozen = module.train_step.frozen.names
         ids = ids_of_vocabularies(code.logical_state(model))
@@ -249,7 +249,10 @@ def _kept(spec: LoadedSpec, place: Place, settings: Settings, say: Say) -> Check
 
 
 def _read_last(out: Path) -> Checkpoint:
-    """The checkpoint to resume from. Raises RunError if it is damaged, with the intact files."""
+    """The checkpoint to resume from.
+
+    Raises RunError, which names intact files, if it is damaged.
+    """
     try:
         return checkpoint.read(out / FOLDER / LAST)
     except DamagedError as error:
@@ -301,7 +304,7 @@ def _fit(
     spec: LoadedSpec, module: RankingModule, data: RankingData, checkpointer: Checkpointer,
     out: Path, say: Say, callbacks: Sequence[Callback], loggers: Sequence[Logger],
 ) -> int:  # fmt: skip
-    """Train to the end; the number of graphs that were compiled."""
+    """Train to the end, and return the number of compiled graphs."""
     graphs = Compilations(say)
     settings, at = module.settings, module.position
     with _saying_how_to_resume(out), _memory_explained(spec), distributed.propagating_errors():
@@ -324,9 +327,9 @@ def _fit(
 
 
 def _done(settings: Settings, at: Position, checkpointer: Checkpointer, out: Path) -> str:
-    """What to say where a run is at its end already; empty if it is not.
+    """The remark for a run that is already at its end; empty if it is not.
 
-    Raises RunError for an end before the last step, of which there are no metrics.
+    Raises RunError for an end before the last step, for which there are no metrics.
     """
     if at.epoch >= settings.epochs:
         return f"all epochs are done; --epochs {at.epoch + 1} would train one more"
@@ -342,7 +345,7 @@ def _done(settings: Settings, at: Position, checkpointer: Checkpointer, out: Pat
 
 
 def _own(spec: LoadedSpec, checkpointer: Checkpointer) -> Iterator[Callback]:
-    """The callbacks of each run besides what keeps it."""
+    """The callbacks of every run besides checkpoints."""
     settings = checkpointer.settings
     yield EndOnSigterm()
     yield WatchExperts(spec, log=settings.watch_experts)
@@ -351,10 +354,10 @@ def _own(spec: LoadedSpec, checkpointer: Checkpointer) -> Iterator[Callback]:
 
 @contextmanager
 def _saying_how_to_resume(out: Path) -> Iterator[None]:
-    """Errors of a run say where it can be resumed."""
+    """Add to errors of a run how to resume it."""
     try:
         yield
-    except SystemExit:  # what Lightning makes of Ctrl-C
+    except SystemExit:  # Lightning turns Ctrl-C into this
         raise KeyboardInterrupt(_how_to_resume(out)) from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_how_to_resume(out)) from None

@@ -1,7 +1,7 @@
-"""Training: the folder of a run: whether one is there, and what becomes of it.
+"""Training: the folder of a run: whether it contains one, and what to remove or keep.
 
-Only what a run of homespec wrote is ever removed or replaced: files of exactly its names, and only
-where a file says that the folder is one of its runs.
+Only files that a run of homespec wrote are removed or replaced: those with exactly its names, and
+only if a file identifies the folder as that of a run.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from homespec.train.settings import Settings, from_json
 from homespec.train.vocabularies import FILE as VOCABULARIES_FILE
 
 LOGS, EVENTS, MARK = "tensorboard", "events.out.tfevents.*", ".homespec"
-"""TensorBoard's folder, its files, and how the name of one ends that homespec wrote."""
+"""TensorBoard's folder, its files, and the suffix of those that homespec wrote."""
 OWN_FILES = (
     WEIGHTS_FILE, METRICS_FILE, LOSSES_FILE, BAD_BATCH_FILE, BOUNDARIES_FILE, SCALING_FILE,
     VOCABULARIES_FILE, SPEC_FILE,
 )  # fmt: skip
 OWN = (SETTINGS_FILE, *OWN_FILES, FOLDER, LOGS)
-"""The files that a run writes to its folder, which may also hold other things."""
+"""The files that a run writes to its folder, which may also contain others."""
 NO_HPARAMS = ("", "{}")
-"""What Lightning writes to hparams.yaml for a run of homespec."""
+"""Lightning's hparams.yaml for a run of homespec."""
 
 
 def is_run(out: Path) -> bool:
-    """Whether a run of homespec wrote to `out`: one of its files says so."""
+    """Whether a run of homespec wrote to `out`, judging by its files."""
     settings = _json(out / SETTINGS_FILE)
     if {"spec", "data", "valid", "settings"} <= settings.keys():
         return True
@@ -48,7 +48,7 @@ def is_run(out: Path) -> bool:
 
 
 def _json(path: Path) -> Json:
-    """What a file holds, if it is an object in JSON."""
+    """The contents of a file, if it is a JSON object."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -74,15 +74,16 @@ def check_own(out: Path) -> None:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is such a file, or one in a folder of this name."""
+    """Whether there is such a file, or a folder of this name with a file in it."""
     if path.is_dir():
         return any(not below.is_dir() for below in path.rglob("*"))
     return path.exists() or path.is_symlink()
 
 
 def stored_settings(out: Path) -> Settings | None:
-    """The settings of the run in `out`, of its last checkpoint if their file is gone; None if
-    there is none.
+    """The settings of the run in `out`; None without a run.
+
+    They are from the last checkpoint if their file is missing.
     """
     path = out / SETTINGS_FILE
     try:
@@ -104,9 +105,9 @@ def stored_settings(out: Path) -> Settings | None:
 
 
 def can_resume(out: Path, resume: bool, overwrite: bool, say: Callable[[str], None]) -> bool:
-    """Whether there is a checkpoint to resume from; else the run starts.
+    """Whether there is a checkpoint to resume from; otherwise the run starts.
 
-    Raises RunError if there is a run in `out` that is neither to be resumed nor overwritten.
+    Raises RunError if `out` has a run that should be neither resumed nor overwritten.
     """
     check_own(out)
     last = out / FOLDER / LAST
@@ -139,7 +140,7 @@ def _how_far(last: Path) -> str:
 
 
 def clear(out: Path, say: Callable[[str], None]) -> None:
-    """Remove what an earlier run wrote; what else the folder holds stays.
+    """Remove the files of an earlier run; other files in the folder stay.
 
     The settings are left for `write_settings` to replace: they tell whose the folder is.
     """
@@ -169,7 +170,7 @@ def write_settings(
 ) -> None:  # fmt: skip
     """Write spec.yaml and settings.json: what was trained, and what the command was.
 
-    `init_from` is where the weights at the start came from.
+    `init_from` is the origin of the initial weights.
     """
     about = {
         "spec": analysis.spec.name,

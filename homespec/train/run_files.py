@@ -1,4 +1,4 @@
-"""Training: the files of a run that others read: their names, where weights are, the kept spec."""
+"""Training: names of a run's files that others read, the location of its weights, and its spec."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ METRICS_FILE, SETTINGS_FILE, SPEC_FILE = "metrics.json", "settings.json", "spec.
 def find_weights(
     path: Path, which: str, alone: tuple[str, ...], otherwise: str
 ) -> tuple[Path, bool]:
-    """The folder that has the weights of a run, and whether that is a checkpoint.
+    """The folder with the weights of a run, and whether it is a checkpoint.
 
-    It is the checkpoint `which` of the run in `path`, `path` itself where that is a checkpoint, or
-    a folder without any that has the files `alone`. Raises RunError where there is none of these;
-    `otherwise` is what to do about the best epoch of a run that has none yet.
+    It is the checkpoint `which` of the run in `path`, or `path` itself if that is a checkpoint or a
+    folder with the files `alone`. Raises RunError if there is none of these; `otherwise` is the
+    alternative for a run without a completed epoch.
     """
     own = path / FOLDER / which
     if own.is_dir():
@@ -41,7 +41,7 @@ def find_weights(
 
 
 def spec_text(analysis: Analysis) -> str:
-    """A spec in one file: its own text, or with what it extends and `--set` its explicit form."""
+    """A spec in one file: its own text, or its explicit form if it has bases or `--set` flags."""
     document = analysis.document
     alone = not document.bases and not document.overrides
     return document.text if alone else expanded(analysis)

@@ -1,7 +1,7 @@
-"""Training: a folder belongs to one run at a time.
+"""Training: a lock, so that a folder is used by one run at a time.
 
-The lock is the system's (flock) on a small file in the folder: it ends with the process, however
-that ends, so a run that was killed leaves none. The file says who holds it.
+The lock is a system lock (flock) on a small file in the folder. It ends with the process, even if
+that is killed. The file names the holder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _held: set[int] = set()
 
 
 def _close_in_child() -> None:
-    """Let a forked process, such as one that reads data, not hold the lock of its parent."""
+    """Close the lock in a forked process, such as a data loader, so that it does not hold it."""
     for handle in _held:
         os.close(handle)
     _held.clear()
@@ -35,16 +35,16 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 
 class Lock:
-    """The lock of a run's folder, taken by the process that writes to it."""
+    """The lock of a run's folder, held by the process that writes to it."""
 
     def __init__(self, out: Path, say: Callable[[str], None]) -> None:
-        """`say` gets a line if the file system has no locks."""
+        """`say` receives a line if the file system does not support locks."""
         self.out, self.say = out, say
         self._handle: int | None = None
         self._made: list[Path] = []
 
     def take(self) -> None:
-        """Take the lock; makes the folder. Raises RunError if another run has it."""
+        """Create the folder and take the lock. Raises RunError if another run holds it."""
         try:
             while self._handle is None:
                 self._handle = self._taken()
@@ -55,7 +55,7 @@ class Lock:
             raise RunError(f"{self.out} cannot be written ({error.strerror})") from None
 
     def _taken(self) -> int | None:
-        """The file, locked; None if another process removed it in the meantime."""
+        """The locked file; None if another process removed it in the meantime."""
         self._make_folder()
         handle = os.open(self.out / FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
@@ -83,14 +83,14 @@ class Lock:
         self._made = [*missing, *self._made]
 
     def _is_file(self, handle: int) -> bool:
-        """Whether the file is the one that is in the folder now."""
+        """Whether the file is still the one in the folder."""
         with suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(handle), (self.out / FILE).stat())
         return False
 
     def release(self) -> None:
-        """Give the lock back and remove its file, and a folder that was made for it alone."""
-        if self._handle not in _held:  # none, or that of a parent process
+        """Release the lock, and remove its file, and the folder if it was only created for it."""
+        if self._handle not in _held:  # not held, or held by a parent process
             return
         with suppress(OSError):
             if self._is_file(self._handle):
@@ -109,7 +109,7 @@ def _about() -> str:
 
 
 def _holder(handle: int) -> str:
-    """Who has the lock, as far as the file says it already."""
+    """The holder of the lock, if it is already in the file."""
     try:
         about = json.loads(os.pread(handle, 1000, 0))
         return f" (process {about['pid']} on {about['host']}, since {about['since']})"

@@ -1,4 +1,4 @@
-"""Training: how numbers are scaled, as it was fitted to data, frozen in a file. No torch."""
+"""Training: the scaling of numbers, fitted to data once and saved in a file. No torch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FILE = "scaling.json"
 
 @dataclass(frozen=True)
 class Scaled(Entry):
-    """How a number is scaled, (x - offset) / unit, and what that was fitted to."""
+    """The scaling of a number, (x - offset) / unit, and the data to which it was fitted."""
 
     column: str
     scale: str
     """`log` scales sign(x) log(1 + |x|)."""
     known: int
-    """Rows with a number; 0 for what is that of another run."""
+    """Number of rows with a number; 0 for a scaling from another run."""
     offset: float
     unit: float
     """Above 0."""
@@ -47,7 +47,7 @@ class Scaled(Entry):
 
     @classmethod
     def carried(cls, asked: Asked, numbers: tuple[float, ...]) -> Self:
-        """That of another run, which no row was counted for."""
+        """The scaling of another run, for which no rows were counted."""
         column, scale = asked
         return cls(column, str(scale), 0, *numbers)
 
@@ -74,7 +74,7 @@ class Scaling(FittedFile[Scaled]):
 
 
 def fitted(fit: ScaleFit) -> Scaling:
-    """The scaling of all numbers whose rows were added. Raises DataError where there is none."""
+    """The scaling of all added numbers. Raises DataError if one cannot be scaled."""
     features = {}
     for name, asked in fit.asked.items():
         offset, unit = fit.scaling(name)

@@ -1,4 +1,4 @@
-"""Training: how many rows batches compare within sessions, before the first step."""
+"""Training: notes before the first step on the rows that batches compare within sessions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from homespec.train.datamodule import Rows
 from homespec.train.distributed import rank, world_size
 
 BATCHES = 20
-"""Batches of the first epoch that are looked at."""
+"""Number of batches of the first epoch that are examined."""
 SCATTERED = 0.05
-"""A share of sessions in several places that is worth a note."""
+"""Share of scattered sessions from which there is a note."""
 
 
 def session_notes(code: GeneratedModule, rows: Rows) -> Iterator[str]:
-    """What there is to say where tasks rank rows within sessions; nothing if none does."""
+    """Notes if tasks rank rows within sessions; none otherwise."""
     if rows.sessions is None:
         return
     column, shares = rows.sessions.column, _shares(code, rows)
@@ -43,7 +43,7 @@ def session_notes(code: GeneratedModule, rows: Rows) -> Iterator[str]:
 
 
 def _shares(code: GeneratedModule, rows: Rows) -> dict[str, float]:
-    """By task that ranks rows, the share of those that count that have one to be compared with."""
+    """For each task that ranks rows, the share of its rows that can be compared with another."""
     tasks = [task for task in code.TASKS if task in code.SESSIONS]  # type: ignore[attr-defined]
     found = {task: [0, 0] for task in tasks}
     for batch in islice(rows.training(0, 0, rank(), world_size()), BATCHES):
@@ -59,5 +59,5 @@ def _shares(code: GeneratedModule, rows: Rows) -> dict[str, float]:
 
 
 def _longest(starts: np.ndarray) -> int:
-    """The rows of the longest run."""
+    """Number of rows of the longest run."""
     return int(np.diff(np.flatnonzero(starts), append=len(starts)).max(initial=0))

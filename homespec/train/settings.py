@@ -1,7 +1,7 @@
-"""Training: how to train, and which of it a resumed run may change.
+"""Training: the settings of training, and which of them a resumed run may change.
 
-Each setting is one field of `Settings`, with its default, its limits and its help. The flags of
-`homespec train`, the file of a run and Python's `train` take them from here.
+Each setting is a field of `Settings`, with its default, its limits and its help. The flags of
+`homespec train`, the settings file of a run and `train` in Python use these definitions.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ GROUPS: tuple[Group, ...] = get_args(Group)
 
 @dataclass(frozen=True)
 class Flag:
-    """Facts about a setting besides its type and default."""
+    """Properties of a setting besides its type and default."""
 
     group: Group
-    """The heading of the command's help under which it is."""
+    """Its heading in the command's help."""
     help: str
     choices: tuple[str, ...] = ()
     least: float | None = None
-    """A number is from here on; of a float, `most` is the other end."""
+    """The minimum of a number; `most` is the maximum of a float."""
     most: float | None = None
     metavar: str | None = None
     automatic: str = ""
-    """What None means, where a run chooses."""
+    """The meaning of None, if a run then chooses."""
     parse: Callable[[str], object] | None = None
-    """What reads each text of a tuple, and raises ValueError for one that it cannot."""
+    """Parses each text of a tuple, and raises ValueError for an invalid one."""
     fixed: bool = False
-    """Whether it stays in a resumed run: position, moments and history depend on it."""
+    """Whether it is fixed in a resumed run, because position, moments or history depend on it."""
 
 
 def setting(default: T, group: Group, help: str, **limits: Any) -> T:  # noqa: A002
@@ -51,11 +51,11 @@ def setting(default: T, group: Group, help: str, **limits: Any) -> T:  # noqa: A
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to train. The flags of `homespec train` are these fields.
+    """Settings of training, which are also the flags of `homespec train`.
 
-    Limits of floats are homespec's own, inside of what float32 can hold: a smaller rate changes no
-    weight, a greater one makes weights infinite at the first step. Raises ValueError for a value
-    outside of the limits.
+    The limits of floats are homespec's own, within the range of float32: a smaller rate would not
+    change weights, a greater one would make them infinite at the first step. Raises ValueError for
+    a value outside of the limits.
     """
 
     optimize: bool = setting(
@@ -298,7 +298,7 @@ class Settings:
 
 
 FLAGS: dict[str, Flag] = {each.name: each.metadata["flag"] for each in dataclasses.fields(Settings)}
-"""All that is known of the settings, by name."""
+"""The properties of the settings by name."""
 
 
 def _check(name: str, value: Any, limits: Flag) -> None:
@@ -320,12 +320,12 @@ def _check(name: str, value: Any, limits: Flag) -> None:
 
 
 def flag(name: str) -> str:
-    """How the command line calls a setting."""
+    """The flag of a setting on the command line."""
     return f"--{name.replace('_', '-')}"
 
 
 def from_json(stored: Mapping[str, Any]) -> Settings:
-    """The settings of a run folder; what it does not know has its default.
+    """The settings of a run's folder; missing ones have their defaults.
 
     Raises ValueError for a value of another type, or out of range.
     """
@@ -351,7 +351,10 @@ def _type(kind: type) -> str:
 
 
 def changes(before: Settings, now: Settings) -> Iterator[str]:
-    """What may change and does, as lines for the user. Raises RunError for what may not."""
+    """Permitted changes, as lines for the user.
+
+    Raises RunError for changes that are not permitted.
+    """
     for name in FLAGS:
         old, new = getattr(before, name), getattr(now, name)
         if old == new:
@@ -365,13 +368,13 @@ def changes(before: Settings, now: Settings) -> Iterator[str]:
 
 
 def _frozen(old: tuple[str, ...], new: tuple[str, ...]) -> bool:
-    """Whether two lists of rates may freeze different weights: frozen ones have no moments."""
+    """Whether two lists of rates may freeze different weights, which have no moments."""
     before, now = ([(r.pattern, not r.number) for r in map(rate_rule, each)] for each in (old, new))
     return any(zero for _, zero in (*before, *now)) and before != now
 
 
 def total_steps(settings: Settings, of_epoch: int) -> int:
-    """The steps of a run whose epochs have `of_epoch` steps."""
+    """Number of steps of a run whose epochs have `of_epoch` steps."""
     of_epochs = settings.epochs * of_epoch
     return of_epochs if settings.max_steps is None else min(of_epochs, settings.max_steps)
 

@@ -1,4 +1,4 @@
-"""Training: the weights that another model or a next run starts from: of a run, or of a file."""
+"""Training: the weights of a run or file, from which another model or the next run starts."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from homespec.train.spec_check import differences
 
 Tensors = Mapping[str, Tensor]
 OTHER = "start from other weights"
-"""What else there is to do about damage: the run that is read is not the one that starts."""
+"""The alternative for damaged weights, because the run that is read is not the one that starts."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Weights by logical name, moments by `MOMENT/LOGICAL NAME`, and the spec that they are of.
+    """Weights by logical name, moments by `MOMENT/LOGICAL NAME`, and their spec.
 
-    Among the moments is what a weighting has learned, as `weighting/NAME`.
+    The moments include the state of a weighting, as `weighting/NAME`.
     """
 
     path: Path
-    """The file or folder that was read, below the one that was named."""
+    """The file or folder that was read, inside the one that was named."""
     spec: Analysis
     weights: Tensors
     moments: Tensors = field(default_factory=dict)
@@ -42,12 +42,11 @@ class Source:
 def read(
     path: Path, spec: Analysis | None = None, *, moments: bool = False, flag: str = "old="
 ) -> Source:
-    """The weights of a safetensors file or of a run: of its best epoch, or with `moments` of its
-    last checkpoint, which they belong to.
+    """The weights of a safetensors file or of a run.
 
-    A folder that `migrate` wrote also works. `spec` is for weights that do not say which spec they
-    belong to; of a run it has to be the run's own. `flag` is what the user gives it by. Raises
-    RunError.
+    For a run, they are those of its best epoch or, with `moments`, of its last checkpoint. A folder
+    that `migrate` wrote also works. `spec` is for weights without a spec; for a run, it must be the
+    run's own. `flag` is the flag with which the user gives it. Raises RunError.
     """
     if path.is_file():
         if moments:
@@ -95,7 +94,7 @@ def load_file(file: Path) -> dict[str, Tensor]:
 
 
 def check_fits(source: Source, plan: Plan) -> None:
-    """Raise RunError if weights are not those of the model of their spec."""
+    """Raise RunError if weights do not fit the model of their spec."""
     old = [one.old for one in plan.carried.values() if one.old] + list(plan.dropped)
     shapes = {tensor.name: tensor.shape for tensor in old}
     missing = sorted(shapes.keys() - source.weights.keys())

@@ -1,10 +1,10 @@
-"""Training: gradients of embedding tables for the rows of a batch alone, eager and compiled.
+"""Training: gradients of embedding tables only for the rows of a batch, eager and compiled.
 
-A table's dense gradient is as large as the table, and nearly all of it zero. Here the tables'
-weights take no part in differentiation. What was looked up does: a forward hook adds a leaf of
-zeros to it, whose gradient is that of the look-up, and remembers the rows. Afterwards both become a
-sparse gradient of the weight, for any optimiser that takes one. All shapes are fixed, so the step
-stays one graph for torch.compile, which folds the addition away.
+A table's dense gradient is as large as the table, and almost all of it is zero. Here, the tables'
+weights are not differentiated, but the looked-up values are: a forward hook adds a leaf of zeros to
+them, whose gradient is that of the look-up, and stores the rows. Afterwards, both become a sparse
+gradient of the weight, for any optimiser that supports one. All shapes are fixed, so the step is a
+single graph for torch.compile, which optimises the addition away.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Features = Mapping[str, Tensor]
 
 
 class SparseTables:
-    """Takes the tables of a model over. For each step:
+    """Takes control of the tables of a model. For each step:
 
         tables.fit(features)
         losses_T = step(features, labels)       # eager or compiled
@@ -35,9 +35,9 @@ class SparseTables:
     """
 
     def __init__(self, model: nn.Module, frozen: Frozen | None = None) -> None:
-        """Take the tables' weights out of differentiation and watch their look-ups.
+        """Exclude the tables' weights from differentiation, and hook their look-ups.
 
-        Look-ups of what is `frozen` have no gradient.
+        Look-ups of `frozen` tables have no gradient.
         """
         self._frozen = frozen
         self.features: nn.Module = model.get_submodule("features")
@@ -55,7 +55,7 @@ class SparseTables:
             table.register_forward_hook(self._hook(name))
 
     def fit(self, features: Features) -> None:
-        """Make leaves for look-ups of this shape, unless those that are there fit."""
+        """Create leaves for look-ups of this shape, unless existing ones fit."""
         shapes = {name: column.shape for name, column in features.items()}
         if shapes == self._shapes:
             return
@@ -72,7 +72,7 @@ class SparseTables:
         self._shapes = shapes
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, dict[str, Tensor]], Any]:
-        """What follows a table's forward: rows by feature -> embeddings by feature."""
+        """The hook after a table's forward: rows by feature -> embeddings by feature."""
 
         def hook(table: nn.Module, args: Any, embeddings: dict[str, Tensor]) -> Any:
             if self._measuring:
@@ -101,7 +101,7 @@ class SparseTables:
             self.leaves[f"{name}/{feature}"] = torch.zeros_like(each, requires_grad=not is_frozen)
 
     def set_aside(self) -> None:
-        """Keep the leaves' gradients and their rows; the next step has leaves without any."""
+        """Set the leaves' gradients and rows aside, so that the next step starts afresh."""
         for key, leaf in self.leaves.items():
             if leaf.grad is not None:
                 kept = leaf.detach()
@@ -110,13 +110,13 @@ class SparseTables:
 
     @property
     def pending(self) -> list[Tensor]:
-        """Tensors whose `.grad` are the gradients that wait for `collect`."""
+        """Tensors whose `.grad` are the gradients waiting for `collect`."""
         return [kept for _, _, kept in self._set_aside]
 
     def collect(self) -> None:
-        """Turn what was set aside into a sparse gradient of each table, averaged over ranks.
+        """Turn the gradients set aside into a sparse gradient of each table, averaged over ranks.
 
-        A row that was looked up more than once is there more than once: `coalesce` sums them.
+        A row that was looked up more than once occurs more than once: `coalesce` sums them.
         """
         for name, table in self.tables.items():
             weight = table.get_parameter("weight")

@@ -1,4 +1,4 @@
-"""Training: a run is resumed with the spec that it was started with, in whatever words."""
+"""Training: checks that a run is resumed with an equivalent spec."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from homespec.train import RunError
 
 MAX_SHOWN = 6
 INIT = "init"
-"""How weights start: of no matter to those that are there, and older runs do not say it."""
+"""Options for initial weights, which do not matter for existing weights and which older runs
+lack."""
 
 
 def check_spec(before: Tree, now: Lowered, out: Path) -> None:
-    """Raise RunError that says what the spec has otherwise than `before`, that of the run.
+    """Raise RunError with the differences of the spec from `before`, that of the run.
 
-    How its weights started is part of it.
+    The options for initial weights also count.
     """
     if changed := _changed(before, now, set() if INIT in before else {INIT}):
         raise RunError(
@@ -28,7 +29,7 @@ def check_spec(before: Tree, now: Lowered, out: Path) -> None:
 
 
 def differences(before: Tree, now: Lowered) -> str:
-    """What a spec has otherwise than `before`, to which weights belong; empty if nothing."""
+    """The differences of a spec from `before`, to which weights belong; empty if there are none."""
     return _changed(before, now, {INIT})
 
 
@@ -41,6 +42,6 @@ def _changed(before: Tree, spec: Lowered, ignored: Set[str]) -> str:
 
 
 def _plain(tree: Tree) -> Tree:
-    """A tree as a checkpoint keeps it."""
+    """A tree in the form in which a checkpoint stores it."""
     plain: Tree = json.loads(json.dumps(tree))
     return plain

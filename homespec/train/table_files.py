@@ -1,7 +1,7 @@
-"""Training: tables that begin with the vectors of a file, before the first step.
+"""Training: initialises tables with the vectors of a file, before the first step.
 
-The file is read once. From then on the vectors are weights like others, in every checkpoint: a
-resumed run, and one that starts from another, never opens the file.
+The file is read once. From then on, the vectors are ordinary weights in every checkpoint: a run
+that is resumed, or starts from another, does not open the file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NO_IDS: Mapping[str, int] = MappingProxyType({})
 
 
 def ids_of_vocabularies(state: Mapping[str, Tensor]) -> dict[str, int]:
-    """How many ids the fitted vocabularies have, by feature; without those that are not known."""
+    """Number of ids of fitted vocabularies by feature, except unknown ones."""
     begin, end = VOCABULARY.split("{}")
     held = {n[len(begin) : -len(end)]: each for n, each in state.items() if n.endswith(end)}
     return {
@@ -42,12 +42,12 @@ def ids_of_vocabularies(state: Mapping[str, Tensor]) -> dict[str, int]:
 
 
 def frozen_tables(spec: LoadedSpec) -> frozenset[str]:
-    """The logical names of the tables that stay what their files say."""
+    """The logical names of the tables that keep the vectors of their files."""
     return frozenset(WEIGHT.format(name) for name, f in spec.features.items() if f.frozen)
 
 
 def check_files(spec: LoadedSpec) -> None:
-    """Raise DataError for a file that is not there, or not in the spec's repository."""
+    """Raise DataError for a file that does not exist or is not in the spec's repository."""
     for name, feature in spec.features.items():
         if feature.from_:
             _located(spec, name)
@@ -58,7 +58,7 @@ def fill_tables(
     say: Callable[[str], None], carried_rows: Mapping[str, Sequence[range]] = NO_ROWS,
     ids_before: Mapping[str, int] = NO_IDS,
 ) -> None:  # fmt: skip
-    """Bring the vectors of files into the tables of a model, whose vocabularies are known.
+    """Copy the vectors of files into the tables of a model whose vocabularies are known.
 
     Tables whose names are among those `carried` over from another run stay as they are, and so do
     `carried_rows` of tables that are trained: what they have learned is not in the file. The
@@ -79,7 +79,7 @@ def fill_tables(
                 say(f"the table of {tensor.name} is carried over, not read from {feature.from_}")
                 continue
             own = (range(len(state[weight])),)
-        if ids is not None:  # rows that no id had have learned nothing
+        if ids is not None:  # rows without an id have learned nothing
             own = [range(each.start, min(each.stop, 1 + ids)) for each in own]
         path = _located(spec, tensor.name)
         if own and not feature.frozen:
@@ -105,7 +105,7 @@ def _fill_others(
     state: Mapping[str, Tensor], tensor: InputTensor, path: Path, carried: Sequence[range],
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """The rows that are not carried over; where the file has no vectors for them, they are new."""
+    """The rows that are not carried over; rows without a vector in the file are new."""
     filled = _write(state, tensor, path, np.concatenate([np.array(own) for own in carried]))
     rows = f"{sum(map(len, carried)):,} rows carried over"
     more = f"{filled:,} more begin with vectors of {path.name}"
@@ -113,7 +113,7 @@ def _fill_others(
 
 
 def _write(state: Mapping[str, Tensor], tensor: InputTensor, path: Path, carried: Array) -> int:
-    """Write the vectors of a file but those of carried rows; how many there are."""
+    """Write the vectors of a file, except into carried rows; returns their number."""
     weight, filled = state[WEIGHT.format(tensor.name)], 0
     shape = (len(weight) - 1, weight.shape[1])
     for rows, vectors in vectors_of(path, shape, _rows_of(state, tensor)):
@@ -125,7 +125,7 @@ def _write(state: Mapping[str, Tensor], tensor: InputTensor, path: Path, carried
 
 
 def _rows_of(state: Mapping[str, Tensor], tensor: InputTensor) -> Callable[[pa.Array], Array]:
-    """What finds the rows of a column of ids; 0 for ids without one."""
+    """A function that finds the rows of a column of ids; 0 for ids without a row."""
     ids: Sequence[int] = range(tensor.vocab)
     if tensor.words:
         ids = Vocabularies.numbers_of(state[VOCABULARY.format(tensor.name)].tolist())

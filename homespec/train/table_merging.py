@@ -1,4 +1,4 @@
-"""Training: whether embedding tables of one width become one tensor, which takes one look-up."""
+"""Training: decides whether embedding tables of one width are merged into one tensor."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from homespec.train.settings import Settings
 APART = ("batch-features",)
 """The pass that merges tables."""
 LARGE_BATCH = 4096
-"""Rows of a batch from which on a CPU is faster with each table by itself (docs/look-ups.md)."""
+"""Batch size from which a CPU is faster with separate tables (docs/look-ups.md)."""
 
 
 def merges(settings: Settings) -> bool:
-    """What the settings say; where they are silent, whether it is faster.
+    """The choice in the settings or, without one, whether merging is faster.
 
-    All embeddings of a merged table, and all their gradients, go through one tensor. That saves
-    kernels and small operations, and costs memory traffic, which on a CPU counts in large batches.
-    The batch is that of all processes, so that a run learns the same on any number of them.
+    All embeddings of a merged table, and all their gradients, pass through one tensor. This saves
+    kernels and small operations, but costs memory traffic, which matters on a CPU for large
+    batches. The total batch over processes decides, so that a run learns the same on any number of
+    them.
     """
     if settings.merge_tables is not None:
         return settings.merge_tables
@@ -26,12 +27,12 @@ def merges(settings: Settings) -> bool:
 
 
 def skipped_passes(settings: Settings) -> tuple[str, ...]:
-    """The passes that the code to train goes without."""
+    """The passes to skip for the training code."""
     return APART if settings.optimize and not merges(settings) else ()
 
 
 def remark(settings: Settings) -> str | None:
-    """A line for the user where tables are apart without being asked for."""
+    """A line for the user if tables are separate without a request."""
     if settings.merge_tables is None and skipped_passes(settings):
         return (
             "embedding tables stay separate, which is faster on a CPU with batches of"

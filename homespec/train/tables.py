@@ -1,4 +1,4 @@
-"""Training: tables of metrics for the terminal, and how their numbers are written."""
+"""Training: tables of metrics for the terminal, and the formats of their numbers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ TITLES = {
     "loss_last": "train loss", "auc": "AUC", "gauc": "GAUC", "bayes_auc": "best AUC",
     "logloss": "logloss", "pcoc": "PCOC", "mae": "MAE", "rmse": "RMSE",
 }  # fmt: skip
-"""How tables call a metric."""
+"""The names of metrics in tables."""
 
 WIDEST = 500
-"""Columns of a terminal that rich is to believe in: it cuts what is wider."""
+"""Width of the terminal that rich assumes; it would cut wider lines."""
 
 
 def empty_table(names: Sequence[str], numbers: Sequence[str]) -> Table:
@@ -30,14 +30,14 @@ def empty_table(names: Sequence[str], numbers: Sequence[str]) -> Table:
 
 
 def show_tables(tables: Iterable[Table]) -> None:
-    """Print tables at their own width: a number cut short is worse than a line too long."""
+    """Print tables at their own width, because a long line is better than a cut number."""
     console = Console(highlight=False, soft_wrap=True, width=WIDEST)
     for table in tables:
         console.print(table)
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A metric; what is undefined is a dash."""
+    """A metric; a dash if it is undefined."""
     return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 

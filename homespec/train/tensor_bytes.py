@@ -1,4 +1,4 @@
-"""Training: the numbers of tensors as they are in memory, and a hash of weights by them."""
+"""Training: the bytes of tensors in memory, and a hash of weights."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from torch import Tensor
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
-    """All bytes of a tensor, in the order of a contiguous one."""
+    """All bytes of a tensor, in contiguous order."""
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
-    """A SHA-256 of tensors by name: of names, types, shapes and bytes.
+    """A SHA-256 of tensors by name, which covers names, types, shapes and bytes.
 
-    Runs and exports call it `weights_sha256`, so one can tell which run a server has weights of.
+    Runs and exports record it as `weights_sha256`, which identifies the run whose weights a server
+    has.
     """
     total = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):

@@ -14,9 +14,9 @@ Views = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 def spread(
     views: Views, name: str, parameter: Tensor, values: Mapping[str, float], table: bool
 ) -> Tensor:
-    """A value for each logical part of a tensor, 0 for those without, narrowed.
+    """A value for each logical part of a tensor, 0 for parts without one, narrowed.
 
-    Parts of a table are rows: what is made is not as large as the table.
+    Parts of a table are rows, so the result is not as large as the table.
     """
     shape = (len(parameter), 1) if table else parameter.shape
     whole = torch.zeros(shape, dtype=torch.float64)
@@ -26,7 +26,7 @@ def spread(
 
 
 def narrowed(values: Tensor) -> Tensor:
-    """The same values, 1 long in dimensions along which they do not change."""
+    """The same values, with size 1 in dimensions along which they are constant."""
     for dim in range(values.dim()):
         first = values.narrow(dim, 0, 1)
         if values.numel() and (values == first).all():

@@ -1,4 +1,4 @@
-"""Training: whether torch.compile can work on this machine, and how often it did its work."""
+"""Training: whether torch.compile works on this machine, and how often it compiled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch._logging._internal import getArtifactLogger, set_logs
 
 
 def obstacle() -> str | None:
-    """Why torch.compile cannot work here, with the remedy; None if it can."""
+    """Why torch.compile does not work here, with the remedy; None if it does."""
     if torch.cuda.is_available():
         return None
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
@@ -30,7 +30,7 @@ def obstacle() -> str | None:
 
 
 def decide(wanted: bool | None) -> tuple[bool, str]:
-    """Whether to compile, and a line that says so; `wanted` None leaves it to the machine."""
+    """Whether to compile, and a line about it; with `wanted` None, it depends on the machine."""
     why_not = obstacle()
     if wanted is False:
         return False, "training in eager mode, as requested"
@@ -42,10 +42,10 @@ def decide(wanted: bool | None) -> tuple[bool, str]:
 
 
 class Compilations(logging.Handler):
-    """Counts the graphs that torch.compile makes, and says why it makes another one."""
+    """Counts the graphs that torch.compile creates, and reports the reasons for recompilations."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        """Count from here on; `say` gets a line for each recompilation."""
+        """Start counting; `say` receives a line for each recompilation."""
         super().__init__()
         self._say = say
         self._before = _graphs()
@@ -56,7 +56,7 @@ class Compilations(logging.Handler):
 
     @property
     def count(self) -> int:
-        """The graphs since then: of a step with static shapes there should be one."""
+        """Number of graphs since then; a step with static shapes should have one."""
         return _graphs() - self._before
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -65,7 +65,7 @@ class Compilations(logging.Handler):
         self._say(f"warning: the training step is compiled again: {reason}")
 
     def close(self) -> None:
-        """Stop to listen."""
+        """Stop listening."""
         self._logger.removeHandler(self)
         super().close()
 

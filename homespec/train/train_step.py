@@ -1,4 +1,4 @@
-"""Training: what one batch does to the weights: losses, one gradient of them, clipped, a step."""
+"""Training: the training step: losses, one gradient of them, clipping, an optimiser step."""
 
 from __future__ import annotations
 
@@ -46,19 +46,20 @@ from homespec.train.weighting.gradnorm import last_shared
 
 T = TypeVar("T")
 Step = Callable[..., Tensor]
-"""Features, labels and, where rows have some, sample weights and sessions -> losses [T]."""
+"""Maps features, labels and, if they exist, sample weights and sessions to losses [T]."""
 
 
 class TrainStep:
-    """The optimiser of a model, and how the losses of its tasks become one gradient. A step is
+    """The optimiser of a model, and the method that turns its tasks' losses into one gradient.
+
+    A step is
 
         losses_T = step.losses(batch)
         loss = step.weighting.loss(losses_T)
         step.backward(loss, losses_T)
         step.clip(norm); step.optimizer.step(); step.optimizer.zero_grad()
 
-    `code` is the generated Python module that `model` comes from. Forward and losses are one graph
-    for torch.compile.
+    `code` is the generated module of `model`. Forward and losses are one graph for torch.compile.
     """
 
     def __init__(
@@ -70,10 +71,10 @@ class TrainStep:
         compiled: bool,
         frozen: frozenset[str] = frozenset(),
     ) -> None:
-        """Take over `model`, whose tasks are of these kinds. The spec keeps `frozen` as it is."""
+        """Take control of `model`, whose tasks are of these kinds. The spec freezes `frozen`."""
         self.model, self.code, self.settings = model, code, settings
         self.rows_T = torch.empty(0)
-        """How much the rows of the last batch count for each task, of this process."""
+        """The weight of the last batch's rows in this process for each task."""
         weights = {task: code.WEIGHTS[task] for task in code.TASKS}
         self.views = functools.partial(code.logical_views, model)
         self.weighting = weighting_of(settings.weighting, weights, kinds, self.views)
@@ -122,7 +123,7 @@ class TrainStep:
         groups = decayed(self.model, self.views, settings.weight_decay)
         groups, of_tables = self._apart(self.rates.split(groups, settings.lr))
         parts: list[torch.optim.Optimizer] = []
-        if groups or learned:  # else all but tables is frozen
+        if groups or learned:  # otherwise everything except tables is frozen
             parts.append(optimizer_of(settings.optimizer, [*groups, *learned], settings.lr))
         if of_tables:
             parts.append(optimizer_of("adam", of_tables, settings.lr))
@@ -134,7 +135,7 @@ class TrainStep:
         return parts[0] if len(parts) == 1 else CombinedOptimizer(*parts)
 
     def _apart(self, groups: Groups) -> tuple[Groups, Groups]:
-        """Groups of what `--optimizer` trains, and of tables that Adam trains beside it."""
+        """Groups of the parameters that `--optimizer` trains, and of tables trained with Adam."""
         if self.settings.optimizer.startswith("adam"):
             return groups, []
         tables = {id(weight) for weight in embeddings_of(self.model)}
@@ -146,7 +147,7 @@ class TrainStep:
         return parted
 
     def schedule(self, steps: float, done: int = 0) -> torch.optim.lr_scheduler.LambdaLR:
-        """The learning rate over `steps` steps, perhaps infinitely many, of which some are done."""
+        """The learning rate over `steps` steps, possibly infinitely many, after those done."""
         check_schedule(self.settings, steps)
         warmup = self.settings.warmup_steps
         falls = warmup < steps < math.inf
@@ -155,7 +156,7 @@ class TrainStep:
         return schedule(self.optimizer, warmup, steps, shape, done, half_life)
 
     def losses(self, batch: Batch) -> Tensor:
-        """The tasks' own losses [T]; their means over all processes are those of the batch."""
+        """The tasks' losses [T]; their means over all processes are those of the batch."""
         self.rows_T = runtime.row_totals(self.code, batch.labels, batch.weights)
         scales_T = loss_scales(self.rows_T)
         if self.tables:
@@ -167,7 +168,7 @@ class TrainStep:
             return losses_T if scales_T is None else losses_T * scales_T
 
     def _sessions(self, batch: Batch) -> tuple[Tensor, ...]:
-        """The ids of sessions, where the losses take some."""
+        """The ids of sessions, if the losses need them."""
         if self._session_column is None:
             return ()
         if batch.sessions is None:
@@ -177,7 +178,7 @@ class TrainStep:
         return (batch.sessions,)
 
     def backward(self, loss: Tensor, losses_T: Tensor, scale: float = 1.0) -> None:
-        """Add the gradient of a batch to the others; `loss` is the weighting's times `scale`."""
+        """Add the gradient of a batch; `loss` is the weighting's loss times `scale`."""
         rows = self.tables.rows if self.tables else None
         looked_up = self.tables.leaves if self.tables else {}
         leaves = self._trained | {n: leaf for n, leaf in looked_up.items() if leaf.requires_grad}
@@ -187,21 +188,21 @@ class TrainStep:
             self.tables.set_aside()
 
     def gradient_norm(self) -> Tensor:
-        """The norm of all gradients before they are clipped, on their device.
+        """The norm of all gradients before clipping, on their device.
 
-        Each look-up of a sparse table counts, those of all processes, which must all call it.
+        Each look-up of a sparse table counts, in all processes, which must all call this.
         """
         looked_up = self.tables.pending if self.tables else []
         if not looked_up or world_size() == 1:
             return _norm([*self._trained.values(), *looked_up])
         dense, own = (_norm(each).square() for each in (self._trained.values(), looked_up))
-        # a look-up's gradient counts by its mean
+        # gradients of look-ups are averaged over processes
         return (dense + all_reduce_mean(own) / world_size()).sqrt()
 
     def clip(self, most: float | None, by_value: bool = False, norm: Tensor | None = None) -> None:
-        """Scale gradients to this norm, or cut each to this value, and finish those of tables.
+        """Scale gradients to this norm, or clip each to this value, and complete those of tables.
 
-        Then add those of penalties. `norm` is the present one, if it is known.
+        Then add those of penalties. `norm` is the current norm, if it is known.
         """
         looked_up = self.tables.pending if self.tables else []
         trained = [*self._trained.values(), *looked_up]
@@ -215,8 +216,10 @@ class TrainStep:
         self.penalties.add()
 
     def learning_rates(self) -> dict[str, float]:
-        """`lr` of the next step, `table_lr` where tables have an optimiser of their own, and of
-        each rule of `--lr-of` its rate, as `lr/PATTERN` or `table_lr/PATTERN`.
+        """The learning rates of the next step by name.
+
+        They are `lr`, `table_lr` if tables have their own optimiser, and `lr/PATTERN` or
+        `table_lr/PATTERN` for each rule of `--lr-of`.
         """
         of_tables = self._rowwise.param_groups if self._rowwise else []
         bases = {"table_lr": self.settings.table_lr} if of_tables else {}
@@ -229,27 +232,27 @@ class TrainStep:
         return rates
 
     def _now(self, begin: float) -> float:
-        """What a rate has become by warm-up and schedule."""
+        """A rate after warm-up and schedule."""
         groups = [(g["lr"], g.get("initial_lr", g["lr"])) for g in self.optimizer.param_groups]
         now, first = next((each for each in groups if each[1] == begin), groups[0])
         return float(now if first == begin else begin * now / first)
 
     def state(self) -> dict[str, Tensor]:
-        """Moments by logical name, and what the weighting has learned: copies on the CPU.
+        """Moments by logical name, and the state of the weighting, as copies on the CPU.
 
-        What is frozen has no moments.
+        Frozen weights have no moments.
         """
         return self._learned_weights() | self._of_trained(
             moments(self.views, self.names, self.optimizer)
         )
 
     def _of_trained(self, by_name: Mapping[str, T]) -> dict[str, T]:
-        """What belongs to weights that are not frozen, of what is called `MOMENT/LOGICAL NAME`."""
+        """The entries `MOMENT/LOGICAL NAME` whose weights are not frozen."""
         frozen = self.frozen.names
         return {k: each for k, each in by_name.items() if k.partition("/")[2] not in frozen}
 
     def _forms(self) -> list[Forms]:
-        """By parameter, the moments that `state` gives once each had a gradient."""
+        """For each parameter, the moments in `state` once all have had a gradient."""
         of_all = moment_forms(self.views, self.names, self.optimizer)
         return [self._of_trained(of_one) for of_one in of_all]
 
@@ -257,9 +260,9 @@ class TrainStep:
         return {f"{WEIGHTING}/{n}": copied(t) for n, t in self.weighting.state_dict().items()}
 
     def check(self, stored: Mapping[str, Tensor], file: str, complete: bool) -> None:
-        """Raise DamagedError that names the first of `stored` that `load` could not use.
+        """Raise DamagedError, which names the first entry of `stored` that `load` could not use.
 
-        All moments must be there. In a `complete` file a weight that never had a gradient may lack
+        All moments must exist. In a `complete` file, a weight that never had a gradient may lack
         them.
         """
         of_weights = self._forms()
@@ -270,7 +273,7 @@ class TrainStep:
         check_forms(stored, expected, file, may_lack=[name for each in none for name in each])
 
     def load(self, stored: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from the result of `state`."""
         prefix = f"{WEIGHTING}/"
         weights = {
             key.removeprefix(prefix): t for key, t in stored.items() if key.startswith(prefix)
@@ -279,10 +282,10 @@ class TrainStep:
         load_moments(self.views, self.names, self.optimizer, stored)
 
     def start_from(self, stored: Mapping[str, Tensor], source: str) -> bool:
-        """Take over moments of another run, and what its weighting has learned if it was the same.
+        """Load the moments of another run, and the state of its weighting if it was the same.
 
-        False if something learned is left out, or is not there. What is frozen, or new, begins
-        without moments. Raises RunError that names the `source` where moments are those of another
+        Returns False if a learned state is left out or missing. Frozen and new weights begin
+        without moments. Raises RunError, which names the `source`, if the moments belong to another
         optimiser.
         """
         learned = {key: tensor for key, tensor in stored.items() if is_of_weighting(key)}
@@ -321,7 +324,7 @@ def _kinds(keys: Iterable[str]) -> set[str]:
 
 
 def _one_graph() -> AbstractContextManager[object]:
-    """Under DDP, torch.compile would cut the step where DDP's buckets end."""
+    """Under DDP, torch.compile would split the step at the ends of DDP's buckets."""
     if world_size() == 1:
         return nullcontext()
     patched: AbstractContextManager[object] = torch._dynamo.config.patch(optimize_ddp=False)
@@ -333,7 +336,7 @@ def _norm(tensors: Iterable[Tensor]) -> Tensor:
 
 
 def check_schedule(settings: Settings, steps: float) -> None:
-    """Raise RunError for a learning rate that falls over a run of too few or unknown steps."""
+    """Raise RunError for a learning rate that falls over a run with too few or unknown steps."""
     if settings.schedule == EXPONENTIAL and settings.half_life is None:
         raise RunError(
             "--schedule exponential needs --half-life, the steps in which the learning rate halves"
@@ -353,7 +356,7 @@ def check_schedule(settings: Settings, steps: float) -> None:
 
 
 def step_of(model: nn.Module, code: GeneratedModule) -> Step:
-    """Features, labels and perhaps weights and sessions -> the tasks' own losses [T]."""
+    """Features, labels and optionally weights and sessions -> the tasks' losses [T]."""
 
     def step(features: Tensors, labels: Tensors, *more: Tensors | Tensor) -> Tensor:
         losses_T: Tensor = code.stacked_losses(model(features, stacked=True), labels, *more)

@@ -34,7 +34,7 @@ PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
 }
 
 LOOK_EVERY = 50
-"""Steps between looks at the losses: each look waits for the device."""
+"""Steps between readings of the losses, each of which waits for the device."""
 
 _SYNC = "forward_sync_buffers"
 if _SYNC not in inspect.signature(DistributedDataParallel).parameters:
@@ -45,10 +45,10 @@ def trainer(
     settings: Settings, out: Path, epochs: int, at: Position, callbacks: Sequence[Callback],
     loggers: Sequence[Logger], measure_first: bool = False, ends_inside: bool = False,
 ) -> lightning.Trainer:  # fmt: skip
-    """A Trainer up to the end of `epochs` epochs, from a place in a run on; of the last one only a
-    part if it `ends_inside`.
+    """A Trainer from a position in a run to the end of `epochs` epochs.
 
-    With `measure_first` it goes over the held-out rows before the first step.
+    If it `ends_inside`, it does only a part of the last epoch. With `measure_first`, it measures on
+    the held-out rows before the first step.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
     terminal = sys.stdout.isatty() and world_size() == 1
@@ -64,32 +64,32 @@ def trainer(
         enable_progress_bar=terminal,
         enable_model_summary=False,
         num_sanity_val_steps=-1 if measure_first else 0,
-        # the rest of an epoch is shorter than the next one, and a last part than the one before
+        # the rest of a resumed epoch, or a last partial epoch, is shorter than other epochs
         reload_dataloaders_every_n_epochs=1 if at.batch or ends_inside else 0,
     )
 
 
 class EndOnSigterm(lightning.Callback):
-    """Lets SIGTERM end each process at once, as torchrun wants to when another one has failed.
+    """Lets SIGTERM end each process at once, as torchrun expects when another one has failed.
 
-    Lightning, which takes the signal when a fit starts, would send a message to the others, which
-    hang or are gone. Checkpoints are whole at any moment.
+    Lightning, which handles the signal when a fit starts, would send a message to the others, which
+    may hang or have ended. Checkpoints are intact at any moment.
     """
 
     def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Take the signal back."""
+        """Restore the default handler."""
         self.on_train_start(trainer, pl_module)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Take the signal back."""
+        """Restore the default handler."""
         if world_size() > 1:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _devices() -> dict[str, Any]:
-    """What the Trainer has to know of the processes that train together.
+    """The Trainer's options for the processes that train together.
 
-    Running statistics are averaged before they are used; DDP would take those of the first process.
+    Running statistics are averaged before they are used; DDP would use those of the first process.
     """
     if world_size() == 1:
         return {"devices": 1}
@@ -105,7 +105,7 @@ def _devices() -> dict[str, Any]:
 
 
 def _tensorboard(out: Path, step: int) -> list[TensorBoardLogger]:
-    """TensorBoard where it is installed; what a died process logged of later steps is dropped."""
+    """TensorBoard's logger, if installed; logs of later steps by a dead process are dropped."""
     if importlib.util.find_spec("tensorboard") is None:
         return []
     return [
@@ -115,12 +115,12 @@ def _tensorboard(out: Path, step: int) -> list[TensorBoardLogger]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Without warnings that are of no use here."""
+    """Suppress warnings that are useless here."""
     with warnings.catch_warnings():
         # Lightning's warning about epochs shorter than LOOK_EVERY: the end of each is also checked
         warnings.filterwarnings("ignore", ".*number of training batches", UserWarning)
         # Lightning 2.6, torch 2.13
         warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
-        # DDP, of a weight that is 1 wide: it has more than one layout
+        # DDP, about a weight of width 1, which has more than one layout
         warnings.filterwarnings("ignore", "Grad strides do not match", UserWarning)
         yield

@@ -1,6 +1,6 @@
-"""Training: the vectors of a file -> the rows of a table that begins with them. No torch.
+"""Training: reads vectors of a file for the rows of a table. No torch.
 
-Sizes are compared with the spec before a vector is read, and nothing is unpickled.
+Sizes are compared with the spec before vectors are read, and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ from homespec.data.columns import Array
 from homespec.data.table_cover import ID
 
 VECTOR = "vector"
-"""The column of vectors in a parquet file."""
+"""The column of vectors in a Parquet file."""
 BATCH = 65_536
 MAX_HEADER = 10_000
 UNREADABLE = (
     OSError, EOFError, ValueError, KeyError, pa.ArrowException, safetensors.SafetensorError
 )  # fmt: skip
 RowsOf = Callable[[pa.ChunkedArray], Array]
-"""A column of ids [N] -> their rows of the table, int64 [N]; 0 for those that have none."""
+"""Maps a column of ids [N] to rows of the table, int64 [N]; 0 for ids without a row."""
 
 
 def vectors_of(
     path: Path, shape: tuple[int, int], rows_of: RowsOf
 ) -> Iterator[tuple[Array, Array]]:
-    """Rows int64 [N] of a table, from 1 on, and their vectors [N, dim], some at a time.
+    """Rows int64 [N] of a table, counted from 1, and their vectors [N, dim], in parts.
 
-    `shape` is that of a file with a vector for each id: how many ids, and dim. Raises DataError for
-    a file that cannot be read, another shape, and numbers that are missing or infinite.
+    `shape` is that of a file with a vector for each id: the number of ids, and dim. Raises
+    DataError for a file that cannot be read, another shape, and numbers that are missing or
+    infinite.
     """
     read = {".npy": _npy, ".safetensors": _safetensors}.get(path.suffix)
     try:
@@ -50,7 +51,7 @@ def vectors_of(
 
 
 def _npy(path: Path, shape: tuple[int, int]) -> Array:
-    # Mapped, so that no memory is taken before the shape is known to be right.
+    # The array, memory-mapped, so that no memory is used before the shape is checked.
     mapped = np.load(path, mmap_mode="r", allow_pickle=False, max_header_size=MAX_HEADER)
     if not isinstance(mapped, np.ndarray):
         raise DataError(f"{path} is an archive of several arrays: save one with numpy.save")

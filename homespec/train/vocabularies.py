@@ -1,7 +1,7 @@
-"""Training: vocabularies, as they were fitted to data, frozen in a file. No torch.
+"""Training: vocabularies, fitted to data and saved in a file. No torch.
 
-A word is an id, which `homespec.data.cell_ids` makes of a text. An id keeps its row for good: a run
-that starts from another one adds those that it lacks, as long as there are rows for them.
+An entry is an id, which `homespec.data.cell_ids` computes from a text. An id keeps its row for
+good: a run that starts from another one adds missing ids as long as there are rows for them.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ FILE = "vocabularies.json"
 
 @dataclass(frozen=True)
 class Vocabulary(Entry):
-    """The ids of a feature and what they were fitted to."""
+    """The ids of a feature, and the data to which they were fitted."""
 
     column: str
     min_count: int
     max_size: int
     known: int
-    """Values of the column that were counted; 0 for what is that of another run."""
+    """Number of counted values of the column; 0 for a vocabulary from another run."""
     ids: tuple[int, ...]
     """In the order of the rows of the table, from row 1 on."""
     counts: tuple[int, ...]
-    """How often each was counted; 0 where it is not known."""
+    """The count of each id; 0 if it is unknown."""
     texts: tuple[str | None, ...] = ()
-    """What the data writes for each; None where it was not found there, in another run's words."""
+    """The text of each id in the data; None if it was not found there, for ids of another run."""
 
     @property
     def asked(self) -> Asked:
@@ -59,8 +59,8 @@ class Vocabulary(Entry):
 
     @classmethod
     def carried(cls, asked: Asked, numbers: tuple[float, ...]) -> Self:
-        """Those of another run, which no row was counted for."""
-        raise NotImplementedError  # they are added to, by `fitted`
+        """The vocabularies of another run, for which no rows were counted."""
+        raise NotImplementedError  # `fitted` adds to them
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,10 @@ class Vocabularies(FittedFile[Vocabulary]):
 def fitted(
     fit: WordFit, before: Mapping[str, list[int]], closed: Collection[str] = ()
 ) -> Vocabularies:
-    """The vocabularies of what was added. Raises DataError for a column without frequent ids.
+    """The vocabularies for the added rows. Raises DataError for a column without frequent ids.
 
-    Ids that a feature has `before` keep their rows. Those that are frequent take the rows that are
-    free, the most frequent first; in `closed` vocabularies none does.
+    Ids that a feature has `before` keep their rows. Other frequent ids get the free rows, the most
+    frequent first, but not in `closed` vocabularies.
     """
     features = {}
     for name, asked in fit.asked.items():
@@ -126,8 +126,9 @@ def _vocabulary(asked: WordColumn, found: Frequent, before: list[int], closed: b
 
 
 def with_texts(made: Vocabularies, texts: Mapping[str, Mapping[int, str]]) -> Vocabularies:
-    """The same with what the data writes for ids; those that it does not write as text are
-    whole numbers.
+    """The vocabularies with the texts of ids.
+
+    Ids that the data does not write as text are whole numbers.
     """
     features = {}
     for name, own in made.features.items():
@@ -139,7 +140,7 @@ def with_texts(made: Vocabularies, texts: Mapping[str, Mapping[int, str]]) -> Vo
 
 
 def remarks(fit: WordFit, made: Vocabularies, before: Mapping[str, list[int]]) -> list[str]:
-    """A line for each vocabulary: what it has, and what there was no row for."""
+    """A line for each vocabulary, with its number of ids and those without a row."""
     lines = []
     for name, own in made.features.items():
         old, found = len(before.get(name, ())), fit.frequent(name)

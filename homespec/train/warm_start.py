@@ -1,4 +1,4 @@
-"""Training: a run that starts from the weights of another one, carried over to its spec."""
+"""Training: starts a run from the weights of another one, carried over to its spec."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from homespec.train.tensor_bytes import digest
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What a run starts from. `RankingModule.start` has no tensors any more."""
+    """The start of a run. In `RankingModule.start`, the tensors have been dropped."""
 
     weights: dict[str, Tensor]
-    """All of the model, by logical name."""
+    """All weights of the model by logical name."""
     moments: dict[str, Tensor]
-    """By `MOMENT/LOGICAL NAME`; empty if the optimiser starts without."""
+    """Moments by `MOMENT/LOGICAL NAME`; empty if the optimiser starts without them."""
     new: frozenset[str]
-    """Logical names of weights of which a part at least is not carried over."""
+    """Logical names of weights that are not carried over completely."""
     rows: Mapping[str, tuple[range, ...]]
-    """For weights of which a part is carried over: the positions on the first axis that are."""
+    """For weights that are carried over in part, the positions on the first axis that are."""
     lines: tuple[str, ...]
     """Messages for the user on carried and dropped weights."""
     about: Json
-    """Where the weights come from, and a digest of them, for the files of the run."""
+    """The origin of the weights, and their digest, for the files of the run."""
 
 
 def warm_start(spec: LoadedSpec, settings: Settings, fresh: Mapping[str, Tensor]) -> WarmStart:
-    """What `settings.init_from` gives to the model of `spec`, which is initialised as `fresh`.
+    """The start from `settings.init_from` for the model of `spec`, whose initial state is `fresh`.
 
-    Raises RunError for weights that cannot be used, and OpenChoiceError where the settings do not
-    say how a new part starts; SpecError for the spec that they are of.
+    Raises RunError for weights that cannot be used, OpenChoiceError if the settings do not choose
+    how a new part starts, and SpecError for errors in the spec of the weights.
     """
     assert settings.init_from is not None
     path = Path(settings.init_from)
@@ -83,7 +83,7 @@ def warm_start(spec: LoadedSpec, settings: Settings, fresh: Mapping[str, Tensor]
 
 
 def _moments_wanted(path: Path, spec: LoadedSpec, settings: Settings) -> tuple[bool, list[str]]:
-    """Whether moments are carried over, and if the settings leave that open, why not."""
+    """Whether moments are carried over and, if the settings leave that open, why not."""
     if settings.init_moments is not None:
         return settings.init_moments, []
     state = last_state(path)
@@ -94,7 +94,7 @@ def _moments_wanted(path: Path, spec: LoadedSpec, settings: Settings) -> tuple[b
 
 
 def _why_not(state: Json, spec: LoadedSpec, settings: Settings) -> str:
-    """What speaks against the moments of a run's last checkpoint; empty for nothing."""
+    """The reason not to use the moments of a run's last checkpoint; empty if there is none."""
     if differences(state["model"], spec.analysis):
         return "they belong to another spec (--init-moments carries over those that fit)"
     if not checkpoint.last_is_best(state):
@@ -105,7 +105,7 @@ def _why_not(state: Json, spec: LoadedSpec, settings: Settings) -> str:
     before = from_json(state["settings"])
     if before.table_optimizer != settings.table_optimizer:
         return f"they belong to --table-optimizer {before.table_optimizer}"
-    adams = {before.optimizer, settings.optimizer} <= {"adam", "adamw"}  # of the same moments
+    adams = {before.optimizer, settings.optimizer} <= {"adam", "adamw"}  # with the same moments
     if before.optimizer != settings.optimizer and not adams:
         return f"they belong to --optimizer {before.optimizer}"
     return ""

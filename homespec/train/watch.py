@@ -1,6 +1,7 @@
-"""Training: what experts and gates do after each epoch, measured by the doctor's code.
+"""Training: measures experts and gates after each epoch, with the doctor's code.
 
-Only what needs no changed model and no loss: a walk of some held-out rows through the plain twin.
+Only numbers that need neither changed models nor losses: some held-out rows go through the plain
+twin.
 """
 
 from __future__ import annotations
@@ -26,32 +27,32 @@ if TYPE_CHECKING:
     from homespec.api import LoadedSpec
 
 ROWS = 1024
-"""Held-out rows that are looked at, spread over the batches of a validation."""
+"""Number of held-out rows that are measured, spread over the batches of a validation."""
 
 
 class WatchExperts(lightning.Callback):
-    """Measures after each validation what the experts and gates of a `RankingModule` do.
+    """Measures the experts and gates of a `RankingModule` after each validation.
 
-    Looks at 1,024 held-out rows with a label, of several processes at those of the first. The
-    numbers are those of `homespec doctor` that need no loss (docs/doctor.md); they go to
-    `module.health` and, with `log`, to the Trainer's loggers. Weights, random numbers and metrics
-    stay what they are without it.
+    Uses 1,024 held-out rows with a label; with several processes, those of the first. The numbers
+    are those of `homespec doctor` that need no loss (docs/doctor.md); they go to `module.health`
+    and, with `log`, to the Trainer's loggers. Weights, random numbers and metrics are the same as
+    without it.
     """
 
     def __init__(self, spec: LoadedSpec, *, log: bool = True) -> None:
-        """`spec` is that of the module. Without `log` only signs are kept, see `health.signs`."""
-        self.spec, self._logs = spec, log  # Lightning gives each callback a `log`
+        """`spec` is that of the module. Without `log`, only signs are kept (`health.signs`)."""
+        self.spec, self._logs = spec, log  # Lightning sets `log` on each callback
         self._twin: Twin | None = None
         self._hook: RemovableHandle | None = None
         self._x_BV: Tensor | None = None
         self._rows: list[Tensor] = []
 
     def teardown(self, trainer: lightning.Trainer, pl_module: Any, stage: str) -> None:
-        """Leave the module as it was, also after an error."""
+        """Restore the module, even after an error."""
         self._stop()
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Look at what the trunk reads."""
+        """Capture the input of the trunk."""
         self._stop()
         if is_rank_zero():
             trunk = pl_module.model.get_submodule("trunk")
@@ -64,7 +65,7 @@ class WatchExperts(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch,
         batch_idx: int, dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Keep some rows of the batch, evenly: neighbours in a file are alike."""
+        """Keep evenly spaced rows of the batch, because neighbours in a file are similar."""
         x_BV, self._x_BV = self._x_BV, None
         left = ROWS - sum(map(len, self._rows))
         if x_BV is None or not left:
@@ -93,16 +94,16 @@ class WatchExperts(lightning.Callback):
         self._hook, self._x_BV, self._rows = None, None, []
 
     def _found(self, module: RankingModule, rows: list[Tensor]) -> Json | None:
-        """What is measured, or why nothing is; None where no held-out row has a label.
+        """The measurements, or why there are none; None if no held-out row has a label.
 
-        Whatever goes wrong here, such as too little memory, must not cost the run its epoch.
+        A failure here, such as a lack of memory, must not lose the run's epoch.
         """
         if not rows:
             return None
         try:
             return self._measured(module, torch.cat(rows))
         except Exception as error:
-            self._twin = None  # it may have got half of the weights
+            self._twin = None  # it may have received only some of the weights
             why = next(iter(str(error).splitlines()), "")
             return {"error": f"{type(error).__name__}{': ' if why else ''}{why}"}
 
@@ -120,6 +121,6 @@ class WatchExperts(lightning.Callback):
 
 
 def _batches(trainer: lightning.Trainer) -> float:
-    """The batches of a validation, perhaps infinitely many."""
+    """Number of batches of a validation, possibly infinite."""
     counts = trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches
     return max(1, sum(counts))

@@ -1,4 +1,4 @@
-"""Training: one gradient of the losses of several tasks; the methods by name."""
+"""Training: methods that combine the losses of several tasks into one gradient, by name."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def weighting_of(
     views: Views,
     **options: Any,
 ) -> Weighting:
-    """A method by name, for tasks in the order of the losses with the weights of the spec.
+    """A method by name, for tasks in the order of the losses, with the weights of the spec.
 
-    `kinds` says which tasks are `binary` and which a `regression`, `views` is the generated
+    `kinds` has the kind of each task, `binary` or `regression`; `views` is the generated
     `logical_views`. Options: `alpha` of gradnorm, `c` of cagrad. Raises RunError if torchjd is
     needed and missing.
     """

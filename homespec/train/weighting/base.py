@@ -1,4 +1,4 @@
-"""Training: what all ways to make one gradient of the tasks' losses have in common."""
+"""Training: the base class of methods that combine the tasks' losses into one gradient."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Tensors = Mapping[str, Tensor]
 
 
 class Weighting(nn.Module):
-    """Makes one gradient of the tasks' losses. A step is
+    """Combines the tasks' losses into one gradient. A step is
 
         with weighting.several_passes():
             losses_T = step(features, labels)          # eager or compiled
         loss = weighting.loss(losses_T)
         weighting.backward(loss, losses_T, leaves, rows)
 
-    where `leaves` are the tensors to be trained by name: the model's parameters that ask for a
-    gradient, and those of `SparseTables`, whose `rows` go along. Its own parameters, where it
-    learns weights, belong into the dense optimiser as `groups` says.
+    where `leaves` are the tensors to train by name: the model's parameters that require a gradient,
+    and those of `SparseTables`, with their `rows`. If it learns weights, its own parameters belong
+    in the dense optimiser, in the groups of `groups`.
 
     With several processes all calls are collective and leave the same weights in each of them.
     """
@@ -31,12 +31,12 @@ class Weighting(nn.Module):
     last_T: Tensor
     """The weights of the last step."""
     lr: float | None = None
-    """The learning rate of learned weights; None: that of the model."""
+    """The learning rate of learned weights; None for that of the model."""
     passes_many: bool = False
-    """Whether the graph of the losses is differentiated more than once."""
+    """Whether the losses are differentiated more than once."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
-        """For tasks, in the order of the losses, with the weights of the spec."""
+        """Create the method for tasks in the order of the losses, with the weights of the spec."""
         super().__init__()
         self.tasks = tuple(weights)
         prior_T = torch.tensor(list(weights.values()))
@@ -44,13 +44,13 @@ class Weighting(nn.Module):
         self.register_buffer("last_T", prior_T.clone())
 
     def several_passes(self) -> AbstractContextManager[object]:
-        """What the step must run within: torch.compile then keeps what later passes read.
+        """A context for the step, in which torch.compile keeps values that later passes read.
 
-        By default the first backward pass of a compiled graph may write over its inputs.
+        By default, the first backward pass of a compiled graph may overwrite its inputs.
         """
         if not self.passes_many:
             return nullcontext()
-        from torch._functorch import config  # which `import torch` does not bring
+        from torch._functorch import config  # not imported by `import torch`
 
         patched: AbstractContextManager[object] = config.patch(donated_buffer=False)
         return patched
@@ -69,16 +69,16 @@ class Weighting(nn.Module):
         self, loss: Tensor, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None,
         scale: float = 1.0,
     ) -> None:  # fmt: skip
-        """Add to `.grad` of the leaves and of the learned weights; by default, the total's.
+        """Add gradients to `.grad` of leaves and learned weights; by default, those of the total.
 
-        `loss` is what `loss` gave of these losses, which must come from one forward pass, times
-        `scale`: so the gradient is scaled. `rows` are the table rows of those leaves that are
-        look-ups, by the same names.
+        `loss` is the result of `loss` for these losses, from one forward pass, times `scale`, which
+        scales the gradient. `rows` are the table rows of those leaves that are look-ups, by the
+        same names.
         """
         loss.backward()  # type: ignore[no-untyped-call]
 
     def current(self) -> dict[str, float]:
-        """The weights of the last step by task; waits for the device."""
+        """The weights of the last step by task. Waits for the device."""
         return dict(zip(self.tasks, self.last_T.tolist(), strict=True))
 
     def _remember(self, weights_T: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Training: GradNorm, weights by which all tasks pull at the shared weights alike."""
+"""Training: GradNorm, which balances the tasks' gradients for shared weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHARED = re.compile(r"experts\.(?P<layer>\w+)\.shared\.\w+\.linears\.(?P<linear>
 
 
 class GradNorm(Weighting):
-    """Moves the weights so that slower tasks get larger gradients.
+    """Adapts the weights so that slower tasks get larger gradients.
 
         G_t = |gradient of w_t L_t on W|     r_t = (L_t / L_t(0)) over its mean
         learns w from: the sum of |G_t - mean(G) r_t^alpha|, the target taken as a constant
@@ -34,7 +34,7 @@ class GradNorm(Weighting):
     lr = 0.025
     passes_many = True
     first_T: Tensor
-    """Each task's first loss; 0 where there was no label yet."""
+    """Each task's first loss; 0 if there was no label yet."""
 
     def __init__(self, weights: Mapping[str, float], views: Views, alpha: float = 1.5) -> None:
         """`views` is the generated `logical_views`."""
@@ -44,18 +44,18 @@ class GradNorm(Weighting):
         self.register_buffer("first_T", torch.zeros(len(self.tasks)))
 
     def weights(self) -> Tensor:
-        """The present weights [T]."""
+        """The current weights [T]."""
         return self.prior_T.sum() * self.theta_T.softmax(0)
 
     def loss(self, losses_T: Tensor) -> Tensor:
-        """The sum of w_t L_t with the present weights."""
+        """The sum of w_t L_t with the current weights."""
         return (self.weights().detach().to(losses_T.dtype) * losses_T).sum()
 
     def backward(
         self, loss: Tensor, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None,
         scale: float = 1.0,
     ) -> None:  # fmt: skip
-        """The gradient of the weighted sum, and that of the weights."""
+        """Add the gradient of the weighted sum, and that of the weights."""
         weights_T = self.weights().detach()
         norms_T = self._norms(losses_T, leaves)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -63,10 +63,10 @@ class GradNorm(Weighting):
         self._remember(weights_T)
 
     def _learn(self, norms_T: Tensor, losses_T: Tensor, scale: float) -> None:
-        """Add the gradient of theta, from what the tasks with labels and a weight say."""
+        """Add the gradient of theta, computed from the tasks with labels and a weight."""
         self.first_T.copy_(torch.where(self.first_T > 0, self.first_T, losses_T))
         present_T = (self.prior_T > 0) & (losses_T > 0)
-        present_T = present_T | ~present_T.any()  # of none, all gradients are 0
+        present_T = present_T | ~present_T.any()  # without any, all gradients are 0
         count = present_T.sum()
         ratio_T = torch.where(losses_T > 0, losses_T / self.first_T, 1.0) * present_T
         pull_T = self._weights_among(present_T) * norms_T
@@ -75,7 +75,7 @@ class GradNorm(Weighting):
         (scale * distance_T.sum()).backward()  # type: ignore[no-untyped-call]
 
     def _weights_among(self, present_T: Tensor) -> Tensor:
-        """The present weights [T], 0 for absent tasks, as a function of present thetas alone."""
+        """The current weights [T], 0 for absent tasks, as a function of the present thetas."""
         total = (self.weights().detach() * present_T).sum()
         return total * self.theta_T.masked_fill(~present_T, -torch.inf).softmax(0)
 
@@ -95,7 +95,7 @@ class GradNorm(Weighting):
 
 
 def last_shared(leaves: Tensors, views: Views) -> list[tuple[str, str]]:
-    """Tensors with the logical names of their parts that make up W.
+    """The tensors that form W, with the logical names of their parts.
 
     Raises ValueError if the root owns no experts.
     """

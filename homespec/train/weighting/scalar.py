@@ -1,4 +1,4 @@
-"""Training: weighted sums of losses: with the spec's weights, or by learned uncertainty."""
+"""Training: weighted sums of losses, with the spec's weights or learned uncertainties."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Fixed(Weighting):
 
 
 class Uncertainty(Weighting):
-    """Weights from the noise that each task is learned to have; one backward pass.
+    """Weights from a learned noise level of each task; one backward pass.
 
         sum of w_t (a_t exp(-s_t) L_t + s_t / 2)        s_t = log sigma_t², learned from 0
 
     a is 1/2 for a regression (a Gaussian likelihood of variance sigma²) and 1 for a binary task
     (the paper's approximation for logits divided by sigma²). At its optimum exp(s_t) = 2 a_t L_t.
-    The spec's weight multiplies the whole term: inside it s_t would only undo it. A task of
-    which the batch has no label (its loss is 0) is left out, lest its s_t fall for nothing.
+    The spec's weight multiplies the whole term; inside, s_t would only cancel it. A task without
+    labels in the batch (its loss is 0) is left out, because its s_t would fall without reason.
     Source: Kendall et al., *Multi-Task Learning Using Uncertainty to Weigh Losses*, CVPR 2018.
     """
 
@@ -36,7 +36,7 @@ class Uncertainty(Weighting):
         self.log_variance_T = nn.Parameter(torch.zeros(len(self.tasks)))
 
     def loss(self, losses_T: Tensor) -> Tensor:
-        """The sum above, through which the log-variances also learn."""
+        """The sum above, which also trains the log-variances."""
         s_T = self.log_variance_T
         weights_T = self.prior_T * self.half_T * torch.exp(-s_T)
         terms_T = weights_T * losses_T + self.prior_T * s_T / 2

@@ -18,18 +18,18 @@ WeightsOf = Callable[[Tensor], Tensor]
 
 
 class Surgery(Weighting):
-    """Combines the tasks' gradients g_t on what they share, by weights that torchjd finds.
+    """Combines the tasks' gradients g_t on shared elements, with weights that torchjd computes.
 
-    Shared is an element of a tensor where the gradients of two tasks or more are not zero, so that
-    batched tensors need no further knowledge of what is whose. Conflicts are measured there, over
-    all tensors and tables as one vector; what only one task reads gets that task's own gradient.
-    One backward pass for each task, and memory for all their gradients.
+    An element of a tensor is shared if the gradients of at least two tasks are not zero, so nothing
+    else must be known about batched tensors. Conflicts are measured on shared elements of all
+    tensors and tables as one vector; elements that only one task reads get that task's own
+    gradient. This takes one backward pass for each task, and memory for all their gradients.
     """
 
     passes_many = True
 
     def __init__(self, weights: Mapping[str, float], weights_of: WeightsOf) -> None:
-        """`weights_of` is the method."""
+        """`weights_of` is the method's function."""
         super().__init__(weights)
         self.weights_of = weights_of
 
@@ -37,10 +37,10 @@ class Surgery(Weighting):
         self, loss: Tensor, losses_T: Tensor, leaves: Tensors, rows: Tensors | None = None,
         scale: float = 1.0,
     ) -> None:  # fmt: skip
-        """A pass for each task, then the combination; `loss` itself plays no part.
+        """One pass for each task, then the combination; `loss` itself is not used.
 
-        The combination arrives by a backward pass of the leaves alone, which DDP waits for. It is
-        the same in all processes, and so is the mean that DDP takes.
+        The combination is applied by a backward pass of only the leaves, which DDP waits for. It is
+        the same in all processes, and so is DDP's mean of it.
         """
         from torchjd.autojac import jac
 
@@ -56,12 +56,12 @@ class Surgery(Weighting):
     def _weights(self, gramian_TT: Tensor) -> Tensor:
         """The weights [T] of the tasks' gradients: the method's for those that are not zero.
 
-        The papers know no task without a gradient. One whose labels are missing in the batch, or
-        whose weight in the spec is 0, must not take part: its gradient is the worst off of all.
+        In the papers, every task has a gradient. A task without labels in the batch, or with weight
+        0 in the spec, must not take part: its gradient would always be the worst off.
         """
         weights_T = torch.ones_like(self.prior_T)
         pulling_T = gramian_TT.diagonal() > 0
-        if pulling_T.any() and gramian_TT.isfinite().all():  # who reads the losses finds NaN
+        if pulling_T.any() and gramian_TT.isfinite().all():  # NaN is reported where losses are read
             pulling_PP = gramian_TT[pulling_T][:, pulling_T]
             weights_T[pulling_T] = self.weights_of(pulling_PP).to(weights_T)
         return weights_T
@@ -141,24 +141,24 @@ def _combined(jacobian_T: Tensor, shared: Tensor, weights_T: Tensor) -> Tensor:
 
 
 def pcgrad() -> WeightsOf:
-    """Each gradient loses its part along every other one that it conflicts with, in random order.
+    """Remove from each gradient its part along every conflicting one, in random order.
 
-    From torch's own random numbers. Source: Yu et al., *Gradient Surgery for Multi-Task Learning*,
+    Uses torch's random numbers. Source: Yu et al., *Gradient Surgery for Multi-Task Learning*,
     NeurIPS 2020, algorithm 1.
     """
     return cast(WeightsOf, _aggregation("pcgrad").PCGradWeighting())
 
 
 def cagrad(c: float = 0.5) -> WeightsOf:
-    """The gradient within c |g| of the plain sum g by which the task worst off gains most.
+    """The gradient within c |g| of the plain sum g with the largest gain for the worst-off task.
 
-    The paper's is around the mean of the gradients; here it is T times that, so that learning rate
-    and clipping mean what they do with the other methods. Source: Liu et al., *Conflict-Averse
-    Gradient Descent for Multi-task Learning*, NeurIPS 2021; solved by cvxpy.
+    The paper uses the mean of the gradients; here it is T times that, so that learning rate and
+    clipping mean the same as with other methods. Source: Liu et al., *Conflict-Averse Gradient
+    Descent for Multi-task Learning*, NeurIPS 2021; solved by cvxpy.
 
-    Where some mixture of the gradients is 0, none in the ball helps all tasks: it is then the plain
-    sum, which the paper's radius allows. torchjd would stop the training there, and wherever the
-    gradients are short: so it gets them at a length of 1, all together.
+    If some mixture of the gradients is 0, no gradient in the ball helps all tasks. The result is
+    then the plain sum, which the paper's radius allows. torchjd would raise an error there and for
+    short gradients, so they are scaled to a total length of 1.
     """
     try:
         weights_of = _aggregation("cagrad").CAGradWeighting(c=c)
