@@ -352,7 +352,7 @@ def random_features(spec: Spec, batch: int, generator: torch.Generator) -> dict[
     for name, feature in spec["features"].items():
         if "list" in feature:
             features |= random_lists(spec, name, batch, generator)
-        elif "sequence" not in feature:
+        elif not {"sequence", "cross"} & feature.keys():
             features[name] = random_input(field_of(spec, name), batch, generator)
     return features | random_events(spec, features, batch, generator)
 

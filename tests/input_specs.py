@@ -29,8 +29,8 @@ def field_of(spec: Spec, name: str) -> Spec:
 
 def add_inputs(rng: random.Random, spec: Spec) -> None:
     """One to three features more, anywhere among the others; the first stays the first."""
-    features = spec["features"]
-    for i in range(rng.choice([1, 2, 3])):
+    features = {name: f for name, f in spec["features"].items() if "cross" not in f}
+    for i in range(rng.choice([1, 2, 3])):  # may replace those of an earlier call
         owners = [name for name, f in features.items() if "id" in f or "bucketize" in f]
         kind = rng.choice(["table", "quantiles"])
         features[f"{kind}_more_{i}"] = draw_input(rng, kind, owners)
@@ -43,9 +43,28 @@ def add_inputs(rng: random.Random, spec: Spec) -> None:
     spec["features"] = {name: features[name] for name in order}
     own = random.Random(str(rng.getstate()))  # leaves what is drawn later as it was
     for i in range(own.choice([0, 1, 2])):
-        items = list(spec["features"].items())
-        items.insert(own.randint(1, len(items)), (f"number_{i}", draw_number(own)))
-        spec["features"] = dict(items)
+        insert(own, spec, f"number_{i}", draw_number(own))
+    ids = [name for name in spec["features"] if is_single_id(spec, name)]
+    for i in range(own.choice([0, 1, 2]) if len(ids) > 1 else 0):
+        insert(own, spec, f"cross_{i}", draw_cross(own, ids))
+
+
+def insert(rng: random.Random, spec: Spec, name: str, feature: Spec) -> None:
+    """A feature more, anywhere behind the first."""
+    items = list(spec["features"].items())
+    items.insert(rng.randint(1, len(items)), (name, feature))
+    spec["features"] = dict(items)
+
+
+def is_single_id(spec: Spec, name: str) -> bool:
+    """Whether a feature may be one of a cross."""
+    return "list" not in spec["features"][name] and "id" in field_of(spec, name)
+
+
+def draw_cross(rng: random.Random, ids: list[str]) -> Spec:
+    """Each choice lists its simplest value first."""
+    of = rng.sample(ids, 2)
+    return {"cross": {"of": of, "buckets": rng.choice([3, 7, 50])}, "dim": rng.choice([2, 3])}
 
 
 def draw_number(rng: random.Random) -> Spec:

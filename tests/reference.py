@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import torch
+from reference_crosses import Crossed
 from reference_lists import Pooled
 from reference_plan import SHARED, TOWERS, Plan, Tree, places, plans
 from reference_sequences import Sequence
@@ -522,7 +523,9 @@ class Reference(nn.Module):
         self.tasks = {task: options or {} for task, options in spec["tasks"].items()}
         given = spec["features"]
         owners = {
-            name: Feature(f) for name, f in given.items() if not {"sequence", "table"} & f.keys()
+            name: Feature(f)
+            for name, f in given.items()
+            if not {"sequence", "table", "cross"} & f.keys()
         }
         tree = Tree(spec)
         at = {name: places(f, tree) for name, f in given.items()}
@@ -532,8 +535,11 @@ class Reference(nn.Module):
             if len(found) > 1
         }
         fields = {
-            name: owners[f.get("table", name)] for name, f in given.items() if "sequence" not in f
+            name: owners[f.get("table", name)]
+            for name, f in given.items()
+            if not {"sequence", "cross"} & f.keys()
         }
+        fields |= {n: Crossed(f, fields) for n, f in given.items() if "cross" in f}
         self.features = {
             name: fields.get(name) or Sequence(name, feature["sequence"], fields, Feature)
             for name, feature in given.items()

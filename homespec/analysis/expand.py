@@ -77,18 +77,18 @@ def _feature(lowered: Lowered, name: str, feature: Feature) -> Section:
     values: dict[str, Any] = {kind: value}
     if kind == "id" or feature.quantiles:
         values = {kind: value.model_dump(include=value.model_fields_set)}
-    if kind == "number":
+    if kind in ("number", "cross"):
         values = {kind: value.model_dump()}
     if kind == "dense":
         values |= {"project": feature.project} if feature.project else {}
         values["missing"] = feature.missing
-    values |= {"dim": feature.dim} if kind in OWNERS else {}
+    values |= {"dim": feature.dim} if kind in (*OWNERS, "cross") else {}
     if feature.is_list:
         options = feature.list.model_dump()
         values["list"] = {key: value for key, value in options.items() if value != ""}
     values |= {"from": feature.from_} if feature.from_ else {}
     values |= {"frozen": True} if feature.frozen else {}
-    values["column"] = feature.column
+    values |= {"column": feature.column} if feature.column else {}
     lines = _lines(lowered, values, [("features", name)])
     return Section(name, [*lines, *at, *_dropout_of(lowered, name)])
 

@@ -181,8 +181,9 @@ def _members(node: TreeNode) -> dict[str, Any]:
 
 def _feature(node: Feature) -> FeatureRow:
     rows = 0 if node.table else node.rows
+    column = ", ".join(node.crossed) or node.column
     cost = cost_of([node])
-    return FeatureRow(_placed(node), node.column, _kind(node), rows, node.width, cost)
+    return FeatureRow(_placed(node), column, _kind(node), rows, node.width, cost)
 
 
 def _placed(node: Feature | Sequence) -> str:
@@ -210,6 +211,8 @@ def _value_kind(node: Feature) -> str:
     if node.source == "dense":
         projected = f"dense {node.numbers}→{node.width}" if node.projected else "dense"
         return projected + (", learned if missing" if node.learned else "")
+    if node.crossed:
+        return "cross of hashed pairs"
     if node.words:
         return "fitted ids"
     return "hashed id" if node.hashed else node.source

@@ -156,7 +156,18 @@ class Labels(Sizes):
 
     def rows(self, feature: Feature) -> Axis:
         """One row for missing values, then those of ids, hashes or intervals."""
+        if feature.crossed:
+            return Axis("rows", (Part(("missing",), 1), self._pairs(feature)))
         return Axis("rows", tuple(_rows(feature)))
+
+    def _pairs(self, cross: Feature) -> Part:
+        """All pairs: a row belongs to others if an id is another one, or is numbered otherwise."""
+        label: list[str | int] = ["pairs", cross.rows - 1]
+        for name in cross.crossed:
+            node = self.graph[f"features.{name}"]
+            assert isinstance(node, Feature)
+            label += [self.renames.feature(name), *node.texts]
+        return Part(tuple(label), cross.rows - 1)
 
     def _sequence(self, node: Sequence) -> tuple[Part, ...]:
         name = self.renames.feature(node.short)

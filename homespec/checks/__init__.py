@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from homespec.checks import (
+    cross_rules,
     design_rules,
     event_rules,
     expert_rules,
@@ -73,9 +74,14 @@ def _check_labels(resolved: Resolved) -> list[Diagnostic]:
 
 
 def _check_features(resolved: Resolved) -> list[Diagnostic]:
-    """Shared tables, then the sequences that look up in them."""
+    """Shared tables, then the sequences that look up in them, and crosses."""
     return [
-        *_in_rounds(resolved, _rules(table_rules), _rules(event_rules), _rules(place_rules)),
+        *_in_rounds(
+            resolved,
+            _rules(table_rules),
+            [*_rules(event_rules), *_rules(cross_rules)],
+            _rules(place_rules),
+        ),
         *_in_rounds(resolved, _rules(table_file_rules)),
     ]
 

@@ -13,6 +13,14 @@ from homespec.schema.embedded import OWNERS
 from homespec.schema.input_tensors import event_key
 from homespec.schema.models import Spec
 
+WITHOUT_TABLE = {
+    "dense": "dense and has none",
+    "number": "a number and has none",
+    "sequence": "a sequence and has none",
+    "cross": "a cross and has rows for pairs",
+}
+"""Kinds of features whose table no other can use, and why."""
+
 
 class Sharer(NamedTuple):
     """The owner of `table`, its location, and the feature that it names."""
@@ -72,17 +80,17 @@ def feature_without_table(resolved: Resolved) -> Iterator[Finding]:
     """`table` names a feature that has no table.
 
     Tables belong to `id` and `bucketize` features. Numbers and dense vectors are columns of the
-    input themselves, and a sequence uses the tables of the features listed in its `of`.
+    input themselves, and a sequence uses the tables of the features listed in its `of`. The rows of
+    a cross belong to pairs.
     """
     spec = resolved.spec
     for name, path, owner in _sharing(spec):
-        if owner in spec.features and spec.features[owner].kind in ("number", "dense", "sequence"):
-            kind = spec.features[owner].kind
-            what = {"dense": "dense", "number": "a number"}.get(kind, "a sequence")
+        kind = spec.features[owner].kind if owner in spec.features else ""
+        if kind in WITHOUT_TABLE:
             yield Finding(
                 resolved.span(path),
-                f"`{name}` is looked up in the table of `{owner}`, which is {what} and has none",
-                label="no table",
+                f"`{name}` is looked up in the table of `{owner}`, which is {WITHOUT_TABLE[kind]}",
+                label="no rows of single ids" if kind == "cross" else "no table",
                 related=(Label(resolved.span(("features", owner), key=True), "declared here"),),
                 help=_others(spec),
             )

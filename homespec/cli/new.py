@@ -17,7 +17,7 @@ STARTER = """\
 homespec: 1
 name: {name}
 
-# The inputs of the model. Each feature is one of id, bucketize, number, dense, table and sequence.
+# The inputs of the model. Each is one of id, bucketize, number, dense, table, cross and sequence.
 features:
   user_id:     {{id: {{buckets: 100000}}, dim: 16}}             # any id, hashed
   video_id:    {{id: {{buckets: 100000}}, dim: 16}}

@@ -11,6 +11,7 @@ from homespec.analysis.costs import Cost, cost_of
 from homespec.diagnostics import Diagnostic, Finding, Label, Position, Span
 from homespec.diff.breaks import Breaks
 from homespec.diff.carry import Plan, plan
+from homespec.diff.cross_changes import CROSS_CHANGES
 from homespec.diff.effect import Effects
 from homespec.diff.expert_changes import EXPERT_CHANGES
 from homespec.diff.feature_changes import FEATURE_CHANGES
@@ -106,6 +107,7 @@ def _line(file: str, text: str, index: int) -> Span:
 RULES = (
     *FEATURE_CHANGES,
     *LIST_CHANGES,
+    *CROSS_CHANGES,
     *TASK_CHANGES,
     *EXPERT_CHANGES,
     *TOWER_CHANGES,

@@ -10,6 +10,7 @@ from homespec.analysis.costs import weights_of
 from homespec.checks.causes import listed
 from homespec.diagnostics import Finding, Label
 from homespec.diff.breaks import Breaks
+from homespec.diff.cross_changes import is_cross
 from homespec.diff.effect import encoder_of
 from homespec.diff.pair import Match, Pair, both, change, inverse, moved
 from homespec.graph.identity import Renames
@@ -33,7 +34,7 @@ def feature_added(pair: Pair) -> Iterator[Finding]:
     --new-input zero` starts them at 0, and outputs stay as they are.
     """
     for name in pair.new.spec.features:
-        if name not in _old_features(pair):
+        if name not in _old_features(pair) and not is_cross(pair.new.spec, name):
             yield Finding(
                 pair.at(("features", name)),
                 f"feature `{name}` is new",
@@ -50,7 +51,8 @@ def feature_removed(pair: Pair) -> Iterator[Finding]:
     read it are dropped. If you only renamed it, declare that with `was`.
     """
     for name in pair.old.spec.features:
-        if pair.renames.feature(name) not in pair.new.spec.features:
+        gone = pair.renames.feature(name) not in pair.new.spec.features
+        if gone and not is_cross(pair.old.spec, name):
             yield Finding(
                 pair.at(("features",)),
                 f"feature `{name}` was removed",
@@ -69,7 +71,8 @@ def feature_renamed(pair: Pair) -> Iterator[Finding]:
     """
     for old in pair.old.spec.features:
         name = pair.renames.feature(old)
-        if name != old and name in pair.new.spec.features:
+        both_are = is_cross(pair.old.spec, old) and is_cross(pair.new.spec, name)
+        if name != old and name in pair.new.spec.features and not both_are:
             yield pair.finding(
                 ("features", old), ("features", name), f"feature `{old}` was renamed to `{name}`",
                 was=f"was `{old}`", now=f"now `{name}`",
@@ -155,7 +158,11 @@ def _tensor(node: Node) -> str:
     if isinstance(node, Sequence):
         return "a sequence of events"
     assert isinstance(node, Feature)
-    kinds = {"id": "ids", "dense": f"vectors of {node.numbers}"}
+    kinds = {
+        "id": "ids",
+        "dense": f"vectors of {node.numbers}",
+        "cross": "a cross, none of its own",
+    }
     return kinds.get(node.source, "numbers")
 
 

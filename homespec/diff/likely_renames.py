@@ -107,6 +107,8 @@ def _features(old: Spec, new: Spec, renames: Renames) -> list[Rename]:
     def alike(a: str, before: Feature, b: str, after: Feature) -> str:
         if was(a) != now(b):
             return ""
+        if before.kind == "cross":
+            return "is a cross of the same ids"
         if _columns(a, before, renames) == _columns(b, after, SAME):
             return "has the same column" + ("s" if before.kind == "sequence" else "")
         own = _has_own_columns(a, before) and _has_own_columns(b, after)
@@ -119,6 +121,8 @@ def _definition(feature: Feature, renames: Renames) -> dict[str, Any]:
     """The definition of a feature under the new names, without its columns."""
     said = feature.model_dump(exclude={"column", "was"}, exclude_unset=True)
     said |= {"table": renames.feature(feature.table)} if feature.table else {}
+    if feature.kind == "cross":
+        said["cross"] = {**said["cross"], "of": [*map(renames.feature, feature.cross.of)]}
     if feature.kind == "sequence":
         sequence = feature.sequence.model_dump(exclude={"columns", "of"}, exclude_unset=True)
         said["sequence"] = {**sequence, "of": [*map(renames.feature, feature.sequence.of)]}

@@ -43,6 +43,7 @@ PLACES = (
     Place(("features", ANY, "at"), NODE, root=True),
     Place(("features", ANY, "at", ITEM), NODE, root=True),
     Place(("features", ANY, "table"), ("feature",)),
+    Place(("features", ANY, "cross", "of", ITEM), ("feature",)),
     Place(("features", ANY, "sequence", "of", ITEM), ("feature",)),
     Place(("features", ANY, "sequence", "with", ANY, "table"), ("feature",)),
     Place(("features", ANY, "sequence", "encoder", "sim", "by"), ("feature",)),

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from homespec.emit.crosses import Crosses
 from homespec.emit.feature_dropout import FeatureDropout
 from homespec.emit.input_fields import COLUMNS, IDS, NUMBERS, described, input_fields, kind_blocks
 from homespec.emit.layout import (
@@ -59,6 +60,7 @@ class Inputs:
         self.pools = Pools(graph)
         self.dropout = FeatureDropout(graph, plain)
         self.user = UserInputs(graph, self.fields)
+        self.crosses = Crosses(graph, self.fields, plain)
         self.several = bool(self.encoders.all or self.pools.all)  # entries on one line
         self.placed = any(field.at for field in self.fields)
         self.tables = [
@@ -75,7 +77,8 @@ class Inputs:
             "scaled": any(field.feature.scaled for field in self.fields),
             "words": "words" in self.kinds,
             "features": described(self.fields, self.graph.span.file),
-            "kinds": kind_blocks(self.fields),
+            "kinds": [*kind_blocks(self.fields), *["kinds.crossed"] * bool(self.crosses.all)],
+            "crosses": self.crosses.constant,
             "blocks": list(self._blocks()),
             "tables": bool(self.tables_needed and not self.plain),
             "rows": list(self._rows()),
@@ -117,6 +120,7 @@ class Inputs:
         yield from self.encoders.blocks
         yield from self.pools.blocks
         yield from self.dropout.blocks
+        yield from self.crosses.blocks
         mode = "__inference" if self.inference else ""
         if self.plain:
             yield from (PLAIN[kind] for kind in self.kinds if kind in PLAIN)
@@ -132,7 +136,8 @@ class Inputs:
             yield from (f"numbers.{SCALES[kind]}" for kind in self.kinds if kind in SCALES)
             yield "numbers.Numbers"
         if self.tables_needed:
-            form = "__events" if self.several else "__shared" if self.sharing else ""
+            form = "__crossed" if self.crosses.all else ""
+            form = "__events" if self.several else "__shared" if self.sharing else form
             form = "__split" if self.user.names else form
             searched = "__searched" if self.encoders.scored else ""
             yield f"tables.Table{form}{searched}{'__placed' if self.placed else ''}"
@@ -180,7 +185,7 @@ class Inputs:
             yield assign("self.table", self._table(self.tables[0]), 2)
         elif self._merged:
             widths = ", ".join(str(self._dim(members)) for members in self.tables)
-            fields = '{n: f for n, f in FEATURES.items() if f.get("dim") == dim}'
+            fields = f'{{n: f for n, f in {self.crosses.items} if f.get("dim") == dim}}'
             yield f"{INDENT * 2}self.tables = nn.ModuleList("
             yield f"{INDENT * 3}table({fields}) for dim in ({widths})"
             yield f"{INDENT * 2})"
@@ -213,12 +218,14 @@ class Inputs:
 
     def _table(self, members: list[Feature]) -> Expr:
         if self._alike:
-            return call("table", "FEATURES")
+            return call("table", self.crosses.described)
         if self._merged:
-            return call("table", '{n: f for n, f in FEATURES.items() if "dim" in f}')
+            return call("table", f'{{n: f for n, f in {self.crosses.items} if "dim" in f}}')
         owners = {member.short for member in members}
         keys = [f.key for f in self.fields if (f.table or f.key) in owners]
-        return call("table", f"{{name: FEATURES[name] for name in {flat(strings(keys))}}}")
+        keys += [node.short for node in self.crosses.all if node.short in owners]
+        fields = f"({self.crosses.described})" if self.crosses.all else "FEATURES"
+        return call("table", f"{{name: {fields}[name] for name in {flat(strings(keys))}}}")
 
     def _vectors(self) -> Expr | None:
         """The modules of dense features with weights."""
@@ -236,7 +243,9 @@ class Inputs:
     @property
     def _parts(self) -> Iterator[str]:
         """Lines that set the names of the parts of v, in order, and create dropout."""
-        if self.several:
+        if self.crosses.all:
+            yield from self.crosses.init(self._own("parts"))
+        elif self.several:
             each = 'f.get("sequence", n) for n, f in FEATURES.items()'
             yield f"{INDENT * 2}{self._own('parts')} = dict.fromkeys({each})"
         yield from self.dropout.init
@@ -269,6 +278,7 @@ class Inputs:
             yield f"{INDENT * depth}self.get_submodule(path).add_module(last, {make})"
         else:
             yield f"{INDENT * depth}self.add_module(name, {make})"
+        yield from self.crosses.modules
         yield from self.encoders.init
         yield from self._parts
 
@@ -281,7 +291,8 @@ class Inputs:
         yield from self._plain_parts() if self.plain else self._embedded()
         yield from self.encoders.encoded
         yield from self.pools.forward
-        names = self._own("parts") if self.several else "FEATURES"
+        named = self.several or self.crosses.all
+        names = self._own("parts") if named else "FEATURES"
         each = f"parts[name] for name in {names}"
         yield from self.dropout.of_parts
         if self.user.names:
@@ -315,7 +326,7 @@ class Inputs:
         if own:
             if not found:
                 yield f"{INDENT * 2}rows = {{}}"
-        elif len(found) == 1:
+        elif len(found) == 1 and not self.crosses.all:
             yield _by_name("return ", *found[0])
             return
         for i, (value, each) in enumerate(found):
@@ -323,6 +334,7 @@ class Inputs:
         for each in own:
             yield f"{INDENT * 2}for {each}:"
             yield f"{INDENT * 3}rows |= {each.partition(' ')[0]}(features)"
+        yield from self.crosses.rows
         yield f"{INDENT * 2}return rows"
 
     def _embedded(self) -> Iterator[str]:
@@ -355,6 +367,7 @@ class Inputs:
         if "weights" in self.kinds:
             each = 'name, field in FEATURES.items() if field["kind"] != "weights"'
         yield _by_name("parts = ", f"self.get_submodule({path})(features[name])", each)
+        yield from self.crosses.plain_parts
 
     def _look(self, key: str) -> Expr:
         """The embeddings of a single tensor."""

@@ -58,7 +58,7 @@ class InputField:
 
 
 def input_fields(graph: Graph) -> list[InputField]:
-    """The tensors in the order of the spec; those of a sequence in its place."""
+    """The tensors in the order of the spec; those of a sequence in its place, of a cross none."""
     features = {feature.name: feature for feature in graph.of(Feature)}
     sequences = {node.name: node for node in graph.of(Sequence)}
     fields: list[InputField] = []
@@ -66,7 +66,7 @@ def input_fields(graph: Graph) -> list[InputField]:
         name = tables[0].name
         if name in sequences:
             fields += _fields_of_events(sequences[name], features)
-        else:
+        elif not features[name].crossed:
             feature = features[name]
             table = features[feature.table].short if feature.table else ""
             at = tuple(t.place for t in tables if isinstance(t, Feature) and t.one_of_several)
@@ -95,15 +95,16 @@ def _fields_of_events(node: Sequence, features: dict[str, Feature]) -> Iterator[
 
 def described(fields: list[InputField], main: str) -> str:
     """FEATURES: a line for each tensor, with its line in the spec, whose file is `main`."""
-    entries = "\n".join(_entry(field, main) for field in fields)
+    entries = "\n".join(entry(f.key, _description(f), f.span, main) for f in fields)
     return f"FEATURES = {{\n{entries}\n}}"
 
 
-def _entry(field: InputField, main: str) -> str:
-    start = field.span.start.line
-    file = "" if field.span.file == main else harmless(field.span.file.rpartition("/")[2])
+def entry(key: str, description: str, span: Span, main: str) -> str:
+    """A line of a constant that describes features, with its line in the spec."""
+    start = span.start.line
+    file = "" if span.file == main else harmless(span.file.rpartition("/")[2])
     place = f"# {file}:{start}"
-    line = f"{INDENT}{literal(field.key)}: {_description(field)},"
+    line = f"{INDENT}{literal(key)}: {description},"
     if len(line) + len(place) + 2 <= LINE:
         return f"{line}  {place}"
     wrap = functools.partial(

@@ -49,14 +49,15 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature(Node):
-    """An input feature -> [B, width]. `source` is id, bucketize, number or dense.
+    """An input feature -> [B, width]. `source` is id, bucketize, number, dense or cross.
 
     It has a table of `rows`, or is looked up in that of the feature named `table`, which it then
     reads. Boundaries are given, or there are `fitted` many, which are fitted to data, as the
     vocabulary of up to `words` ids is. A dense one
     has `numbers`, which a Linear brings to `width` if it is `projected`; where it is missing as a
     whole, a vector may be `learned`. A number has a `scale`. A list has `length` values, whose
-    embeddings are pooled by `pool`, by weights if it is `weighted`. In training a share `dropout`
+    embeddings are pooled by `pool`, by weights if it is `weighted`. A cross has no tensor: its rows
+    are those of pairs of the two ids `crossed`, features by name. In training a share `dropout`
     of its columns of v is 0. Only nodes of the task tree at or below `place` read it. If it has
     tables at several places, each of them is a node.
     """
@@ -64,7 +65,7 @@ class Feature(Node):
     kind: ClassVar[str] = "feature"
     short: str
     """The key of its tensor: the name in the spec, or `history.seen` for what only events have."""
-    source: Literal["id", "bucketize", "number", "dense"]
+    source: Literal["id", "bucketize", "number", "dense", "cross"]
     column: str
     width: int
     rows: int = 0
@@ -81,6 +82,7 @@ class Feature(Node):
     length: int = 0
     pool: Literal["", "mean", "sum", "max"] = ""
     weighted: bool = False
+    crossed: tuple[str, ...] = ()
     dropout: float = 0.0
     place: str = ROOT
 

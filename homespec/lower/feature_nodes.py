@@ -122,6 +122,7 @@ def _feature(graph: Graph, name: str, feature: FeatureConfig, span: Span) -> Fea
         learned=feature.missing == "learned",
         fitted=max(0, feature.quantiles - 1),
         scale=feature.scale,
+        crossed=feature.cross.of if feature.kind == "cross" else (),
         **_pooled(feature),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from homespec.schema import models
 from homespec.schema.constraints import Constraint
-from homespec.schema.embedded import DIM_NEEDED
+from homespec.schema.embedded import DIM_NEEDED, FIELD_DIM_NEEDED
 from homespec.schema.jsonschema import SHORTHANDS, referred, sections
 from homespec.schema.patterns import FORMS
 
@@ -84,7 +84,7 @@ def _rules(name: str, complete: bool = False) -> Schema:
 
 def _dims() -> Schema:
     """Without a `dim` for all, each feature with a table needs one, and each field of events."""
-    fields = {"with": {"additionalProperties": DIM_NEEDED}}
+    fields = {"with": {"additionalProperties": FIELD_DIM_NEEDED}}
     each = {**DIM_NEEDED, "properties": {"sequence": {"properties": fields}}}
     needed = {"properties": {"features": {"additionalProperties": each}}}
     return {"if": {"not": {"required": ["dim"]}}, "then": needed}

@@ -12,25 +12,28 @@ from homespec.schema.constraints import Constrained, Constraint, one_of, only_wi
 from homespec.schema.field_types import Boundaries, Model, Rows, Width, absent, listed
 
 OWNERS = ("id", "bucketize")
-"""The kinds that have a table and say how wide it is."""
+"""The kinds whose table others may use: they say how values become rows, and how wide it is."""
 
 
-def dim_of(kinds: tuple[str, ...]) -> Constraint:
+def dim_of(with_tables: tuple[str, ...], kinds: tuple[str, ...]) -> Constraint:
     """The kinds with a table of their own have `dim`, and no others.
 
     Where a spec has a `dim` for all, each has it by then; editors see what is written, for which
     there is `DIM_NEEDED`.
     """
-    return replace(_dim_of(kinds), needs=[])
+    return replace(_dim_of(with_tables, kinds), needs=[])
 
 
-def _dim_of(kinds: tuple[str, ...]) -> Constraint:
+def _dim_of(with_tables: tuple[str, ...], kinds: tuple[str, ...]) -> Constraint:
     needed = "add `dim`, the width of the embedding"
-    return only_with(OWNERS, ("dim",), kinds, "feature_dim", needed)
+    return only_with(with_tables, ("dim",), kinds, "feature_dim", needed)
 
 
-DIM_NEEDED = {"allOf": _dim_of(OWNERS).needs}
-"""What a feature, or a field of events, needs in a spec without a `dim` for all."""
+FIELD_DIM_NEEDED = {"allOf": _dim_of(OWNERS, OWNERS).needs}
+"""What a field of events needs in a spec without a `dim` for all."""
+_TABLES = (*OWNERS, "cross")
+DIM_NEEDED = {"allOf": _dim_of(_TABLES, _TABLES).needs}
+"""What a feature needs there."""
 
 
 class Quantiles(Model):
@@ -165,7 +168,7 @@ class Embedded(Constrained):
     """An `id` or `bucketize` feature in whose table the values of this one are looked up, with its
     rows and its width."""
     dim: Width = Field(default=0, examples=[16])
-    """Width of the embedding of an `id` or of `bucketize`."""
+    """Width of the embedding of an `id`, of `bucketize` or of a `cross`."""
 
     @property
     def is_id(self) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from homespec.schema.constraints import one_of, only_with
+from homespec.schema.crosses import Cross
 from homespec.schema.embedded import OWNERS, Embedded, dim_of
 from homespec.schema.field_types import MAX_ENTRIES, Member, Model, Name, Width, absent, listed
 from homespec.schema.identifiers import ROOT
@@ -14,8 +15,10 @@ from homespec.schema.lists import ListOptions
 from homespec.schema.numbers import Dropout
 from homespec.schema.sequences import Sequence
 
-Kind = Literal["id", "bucketize", "number", "dense", "table", "sequence"]
-KINDS: tuple[Kind, ...] = ("id", "bucketize", "number", "dense", "table", "sequence")
+Kind = Literal["id", "bucketize", "number", "dense", "table", "cross", "sequence"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+READ: tuple[Kind, ...] = ("id", "bucketize", "number", "dense", "table")
+"""The kinds that read a column of their own."""
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 Columns = Annotated[
     Annotated[ColumnName, Tag("text")]
@@ -49,7 +52,7 @@ class Number(Model):
 class Feature(Embedded):
     """One input feature.
 
-    It is exactly one of `id`, `bucketize`, `number`, `dense`, `table` and `sequence`.
+    It is exactly one of `id`, `bucketize`, `number`, `dense`, `table`, `cross` and `sequence`.
     """
 
     number: Number = absent({"scale": "standard"})
@@ -62,6 +65,8 @@ class Feature(Embedded):
     missing: Literal["zero", "learned"] = "zero"
     """Replacement for a missing `dense` vector: zeros, or a learned vector. It is applied before
     the projection."""
+    cross: Cross = absent()
+    """The pair of two ids, with a table of its own: `{of: [user_id, tab], buckets: n}`."""
     sequence: Sequence = absent()
     """Past events, summarised by an encoder (docs/sequences.md)."""
     list: ListOptions = absent()
@@ -80,7 +85,7 @@ class Feature(Embedded):
     """The rows from the file stay as they are: `homespec train` does not change the table."""
     column: Annotated[str, Field(min_length=1, max_length=200)] = ""
     """Column of the data that holds the feature. Default: the feature's name. A sequence has
-    `columns` instead."""
+    `columns` instead, and a cross reads the tensors of its ids."""
     at: Places = Field(default=ROOT, examples=[["shared", "tasks"]])
     """The node of the task tree that the feature belongs to: `shared` (the root, the default), a
     group or a task. Only nodes at or below it read it, in the first layer. An `id` or `bucketize`
@@ -123,14 +128,20 @@ class Feature(Embedded):
         return 1 if self.kind == "number" else self.dim
 
     @property
+    def rows(self) -> int:
+        """Rows of the feature's own table; row 0 stands for missing. 0 where it has none."""
+        return 1 + self.cross.buckets if self.kind == "cross" else super().rows
+
+    @property
     def scale(self) -> Scale | Literal[""]:
         """How a number is scaled; "" for other kinds."""
         return self.number.scale if self.kind == "number" else ""
 
     constraints = (
         one_of(KINDS, "feature_kind"),
-        dim_of(KINDS),
+        dim_of((*OWNERS, "cross"), KINDS),
         only_with(("dense",), ("project", "missing"), KINDS, "dense_only"),
         only_with((*OWNERS, "table"), ("list",), KINDS, "list_kind"),
-        only_with(KINDS[:-1], ("column",), KINDS, "sequence_column"),
+        only_with((*READ, "cross"), ("column",), KINDS, "sequence_column"),
+        only_with((*READ, "sequence"), ("column",), KINDS, "cross_column"),
     )

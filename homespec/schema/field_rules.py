@@ -10,6 +10,7 @@ from homespec.diagnostics.suggest import listing
 from homespec.schema.key_remedies import key_remedy
 from homespec.schema.located_error import LocatedError, Path, dotted, shown, type_name
 from homespec.schema.numbers import REASONS
+from homespec.schema.type_remedies import matches
 from homespec.schema.value_remedies import choice_remedy, value_remedy
 
 
@@ -195,6 +196,8 @@ def wrong_length(error: LocatedError) -> Iterator[Finding]:
     bound = f"at least {least}" if least is not None else f"at most {most}"
     things = ("character", "characters") if isinstance(error.value, str) else ("entry", "entries")
     label, remedy = "too long", "shorten it"
+    if matches(error.path, "features.*.cross.of"):
+        label, remedy = "too many", "keep two, and cross others in features of their own"
     if least is not None:
         label, remedy = ("too few", "add one") if error.value else ("empty", _filled(error))
     yield Finding(

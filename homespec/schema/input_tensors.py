@@ -59,7 +59,7 @@ class InputTensor:
 
 
 def input_tensors(spec: Spec) -> tuple[InputTensor, ...]:
-    """The tensors in the order of the features; a sequence has one for each field."""
+    """The tensors in the order of the features; a sequence has one for each field, a cross none."""
     return tuple(tensor for name in spec.features for tensor in _tensors(spec, name))
 
 
@@ -92,6 +92,8 @@ def event_table(spec: Spec, sequence: Sequence, field: str) -> str:
 
 def _tensors(spec: Spec, name: str) -> Iterator[InputTensor]:
     feature = spec.features[name]
+    if feature.kind == "cross":
+        return
     if feature.kind != "sequence":  # values looked up in a table are as its owner's
         owner = spec.owner(name)
         tensor = InputTensor(name, name, feature.column, table=owner)

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from homespec.schema import (
+    crosses,
     embedded,
     experts,
     features,
@@ -79,6 +80,7 @@ def descriptions() -> dict[str, dict[str, str]]:
         field_types,
         embedded,
         lists,
+        crosses,
         features,
         sequences,
         tasks,

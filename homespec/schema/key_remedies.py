@@ -56,6 +56,7 @@ def section_of(path: Path) -> str:
             ("id",): "id",
             ("id", "vocab"): "vocab",
             ("list",): "list",
+            ("cross",): "cross",
             ("sequence",): "sequence",
             ("sequence", "encoder"): "encoder",
         }
@@ -354,6 +355,8 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("features", "column"): _named("column"),
     ("features", "sequence"): "write past events as "
     "`sequence: {of: [video_id], max_len: 50, encoder: mean}`",
+    ("features", "cross"): "write the pair of two ids as "
+    "`cross: {of: [user_id, tab], buckets: 100000}`",
     ("features", "list"): "write several ids in a row as `list: {max_len: 20, pool: mean}`",
     ("features", "kind"): "remove it: a key such as `id`, `bucketize` or `dense` says what a "
     "feature is",

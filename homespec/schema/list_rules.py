@@ -10,6 +10,7 @@ from homespec.schema.located_error import LocatedError
 WHY = {
     "number": ("is one number in each row", "remove `list`, or `bucketize` the numbers"),
     "dense": ("is one vector in each row", "remove `list`"),
+    "cross": ("is one pair in each row", "remove `list`"),
     "sequence": ("has lists already, of events", "remove `list`; `encoder: mean` pools events"),
 }
 """Kinds of features that are not pooled: why, and the remedy."""

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from homespec.schema.crosses import Cross
 from homespec.schema.embedded import Embedded, FittedVocab, Id, Quantiles
 from homespec.schema.experts import Experts, ExpertSet, LayerExperts, Style
-from homespec.schema.features import Feature, Number
+from homespec.schema.features import READ, Feature, Number
 from homespec.schema.field_types import (
     MAX_ENTRIES,
     LayerName,
@@ -34,6 +35,7 @@ from homespec.schema.tasks import Group, Task, Tower, Within
 
 __all__ = [
     "Budget",
+    "Cross",
     "Dien",
     "Din",
     "Embedded",
@@ -165,7 +167,7 @@ class Spec(Model):
     def _own_names(self) -> Spec:
         """Columns and labels default to the name under which they are declared."""
         for name, feature in self.features.items():
-            if feature.kind != "sequence":  # the columns of its fields: `input_tensors`
+            if feature.kind in READ:  # the columns of a sequence's fields: `input_tensors`
                 feature.column = feature.column or name
         for name, task in self.tasks.items():
             task.label = task.label or name

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from homespec.diagnostics import Diagnostic
-from homespec.schema import field_rules, list_rules, section_rules
+from homespec.schema import cross_rules, field_rules, list_rules, section_rules
 from homespec.schema.indentation import indentation_slips
 from homespec.schema.key_remedies import meant_key
 from homespec.schema.located_error import LocatedError
@@ -27,6 +27,7 @@ RULE_OF: dict[str, Callable[[LocatedError], list[Diagnostic]]] = {
     ),
     "tiny_weight": field_rules.out_of_range,
     "list_kind": list_rules.list_kind,
+    "cross_column": cross_rules.cross_column,
     "list_weights": list_rules.list_weights,
     **dict.fromkeys(
         ("too_short", "too_long", "string_too_short", "string_too_long"), field_rules.wrong_length

@@ -135,7 +135,8 @@ def feature_kind(error: LocatedError) -> Iterator[Finding]:
 
     Each feature is exactly one of `id` (embedding of an identifier or category), `bucketize`
     (embedding of a number's bucket), `number` (a number, scaled), `dense` (a vector of numbers used
-    as they are), `table` (looked up in the table of another feature) and `sequence` (past events).
+    as they are), `table` (looked up in the table of another feature), `cross` (the pair of two ids)
+    and `sequence` (past events).
     A field that only the events of a sequence have is `id`, `bucketize` or `table`.
     """
     kinds = str(error.context["kinds"])
@@ -147,7 +148,7 @@ def feature_kind(error: LocatedError) -> Iterator[Finding]:
             help=f"remove all but one of {listing(kinds.split(', '))}",
         )
         return
-    others = ", `number: {scale: standard}`, `dense: n`, `sequence: {…}`"
+    others = ", `number: {scale: standard}`, `dense: n`, `cross: {…}`, `sequence: {…}`"
     more = "" if "with" in error.path else others
     yield Finding(
         error.key_span,
@@ -187,7 +188,7 @@ NO_DIM = {
 def feature_dim(error: LocatedError) -> Iterator[Finding]:
     """A feature has an embedding without a width, or a width without an embedding.
 
-    `id` and `bucketize` features are looked up in a table and need `dim`, the width of its rows. A
+    `id`, `bucketize` and `cross` features have a table and need `dim`, the width of its rows. A
     `number` or `dense` feature is used as it is and has no `dim`. The fields of a `sequence` have
     their own widths, and a `table` owned by another feature takes its width from there. The width
     of a dense feature's projection is `project`.

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from homespec.schema.activations import Activation
 from homespec.schema.constraints import BY_WITH_HARD, Constrained, one_of
-from homespec.schema.embedded import Embedded, dim_of
+from homespec.schema.embedded import OWNERS, Embedded, dim_of
 from homespec.schema.field_types import (
     Events,
     Model,
@@ -143,7 +143,7 @@ class EventField(Embedded):
         """Which of them it is."""
         return next(kind for kind in FIELD_KINDS if kind in self.model_fields_set)
 
-    constraints = (one_of(FIELD_KINDS, "feature_kind"), dim_of(FIELD_KINDS))
+    constraints = (one_of(FIELD_KINDS, "feature_kind"), dim_of(OWNERS, FIELD_KINDS))
 
 
 FieldName = Annotated[Name, BeforeValidator(check_field_name), text_of("FieldName")]

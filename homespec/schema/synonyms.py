@@ -134,6 +134,8 @@ KEYS: dict[str, dict[str, str]] = {
         "column": "inputnames inputname featurename source field columnname expression key",
         "table": "sharewith sharedembedding shareembedding sharedwith embeddingname sharedtable",
         "sequence": "sequencelength seqlen sequencefeature sequencefeatures history",
+        "cross": "crossfeature crossfeatures crossed crosses combofeature combo crosscolumn "
+        "featurecross pair pairs",
         "list": "tagfeature pooling combiner multivalue multivalued varlen maxlen",
         "kind": "type featuretype dtype ftype kind",
         "missing": "defaultvalue fillna navalue default",
@@ -247,6 +249,10 @@ KEYS["budget"] = {
     "dense_parameters": "denseparams denseweights trunkparameters nonembeddingparameters",
     "flops": "flop macs flopspersample compute",
     "experts": "numexperts nexperts expertcount",
+}
+KEYS["cross"] = {
+    "of": "features fields inputs inputnames columns keys ids expression",
+    "buckets": "hashbucketsize bucketsize hashbuckets hashsize numbuckets size vocab vocabsize",
 }
 KEYS["id"] = {meant: KEYS["features"][meant] for meant in ("dim", "buckets", "vocab")}
 """Kind of section -> meaning -> the words, folded, that other libraries have for it."""

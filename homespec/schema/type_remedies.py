@@ -10,6 +10,7 @@ from homespec.schema.located_error import LocatedError, Path, written
 REQUIRED = (
     *("name", "features", "tasks", "features.*", "features.*.id", "features.*.dim"),
     *("features.*.sequence", "features.*.sequence.of", "features.*.sequence.max_len"),
+    *("features.*.cross", "features.*.cross.of", "features.*.cross.buckets"),
     *("features.*.sequence.encoder", "features.*.id.buckets", "features.*.id.vocab"),
 )
 """What may be empty but not left out."""

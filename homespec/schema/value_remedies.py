@@ -195,6 +195,15 @@ def _sequence(error: LocatedError, value: Any) -> str:
     return f"write {{of: {written(of)}, max_len: 50, encoder: din}}"
 
 
+def _cross(error: LocatedError, value: Any) -> str:
+    """The two ids are those that were written, else the first two features with `id`."""
+    features = (error.document.data or {}).get("features")
+    entries = features.items() if isinstance(features, dict) else ()
+    ids = [name for name, feature in entries if isinstance(feature, dict) and "id" in feature]
+    given = value if isinstance(value, list) and len(value) == 2 else [*ids, "user_id", "tab"][:2]
+    return f"write {{of: {written(given)}, buckets: 100000}}"
+
+
 def _columns(error: LocatedError, value: Any) -> str:
     below: Any = error.document.data
     for step in error.path[:-1]:
@@ -288,6 +297,8 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     ("features.*.dense", filled, f"{DENSE}$n"),
     ("features.*.dense", mapping, lambda _, v: f"{DENSE}{_first_integer(v, 128)}"),
     ("features.*.dense", lambda value: value is True, f"{DENSE}1"),
+    ("features.*.cross", anything, _cross),
+    ("features.*.cross.of", text, "list two ids, such as [$value, other_id]"),
     ("features.*.sequence", anything, _sequence),
     (ENCODER, lambda value: filled(value) and len(value) == 1, "write `$first`"),
     (ENCODER, anything, "write `din`"),

@@ -134,8 +134,9 @@ class Dense(nn.Module):
             {unescaped(n): each.values() for by_table in unpooled for n, each in by_table.items()},
         )
         weight = next(self.trunk.parameters())
-        nothing = torch.empty(0, dtype=torch.int64, device=weight.device)
-        # values of pooled features, which have already been looked up
+        # Values of pooled features, which have already been looked up. One stands for all of them,
+        # because a cross may put them beside ids that are not pooled.
+        nothing = torch.zeros(1, dtype=torch.int64, device=weight.device)
         read = {**dict.fromkeys(embeddings.pooled, nothing), **inputs.features}
         logits_TB = self.trunk(self._features(read, embeddings).to(weight.dtype))
         return dict(zip(self.code.TASKS, logits_TB.unbind(), strict=True))

@@ -51,6 +51,10 @@ def tables_of(spec: LoadedSpec) -> tuple[EmbeddingTable, ...]:
     for tensor in input_tensors(spec):
         if tensor.table:
             tensors[tensor.table].append(tensor)
+    features = spec.analysis.graph.of(Feature)
+    for feature in features:
+        if feature.crossed:  # one row for each example, which the model finds
+            tensors[feature.short] = [InputTensor(feature.short, feature.short, "")]
     if not tensors:
         raise UnshardableError(
             f"{spec.name} has no embedding table, so there is nothing to shard: train it with "
@@ -61,7 +65,6 @@ def tables_of(spec: LoadedSpec) -> tuple[EmbeddingTable, ...]:
             f"the vocabulary of {', '.join(fitted)} is fitted to data, which is not sharded: hash"
             " these ids with `buckets`, or list them in `vocab`"
         )
-    features = spec.analysis.graph.of(Feature)
     if several := sorted({f"`{f.short}`" for f in features if f.one_of_several}):
         raise UnshardableError(
             f"{', '.join(several)} has a table at each of several nodes of the task tree (`at`), "

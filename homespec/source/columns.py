@@ -116,6 +116,9 @@ def _check_alone(node: Node, entry: dict[str, Value]) -> None:
         if key in entry:
             reason = f"`{key}` is for one feature, but an entry with `columns` is several"
             raise ColumnsError(node.parts[key], reason, f"remove `{key}`")
+    if "cross" in entry:
+        reason = "a cross has no column: it is computed from the two ids of `of`"
+        raise ColumnsError(node.parts["columns"], reason, "remove `columns`, and name both in `of`")
 
 
 def _placed(entry: Node, column: Node) -> Node:

@@ -11,7 +11,7 @@ from homespec.source.document import Document, Node, Value
 
 MAX_DIM = 1_048_576
 """The values that the schema accepts."""
-TABLES = ("id", "bucketize")
+TABLES = ("id", "bucketize", "cross")
 """The kinds of features whose tables have their own width."""
 
 

@@ -44,7 +44,7 @@ def _other_kind(below: dict[str, Value], above: dict[str, Value], path: Path) ->
 def _kinds(path: Path) -> tuple[str, ...]:
     """Groups of keys of which a feature, an id, or the encoder of a sequence has exactly one."""
     if len(path) == 2 or (len(path) == 5 and path[2:4] == ("sequence", "with")):
-        return ("id", "bucketize", "number", "dense", "table", "sequence")
+        return ("id", "bucketize", "number", "dense", "table", "cross", "sequence")
     if len(path) in (3, 6) and path[-1] == "id":
         return ("buckets", "vocab")
     return ENCODERS if path[2:] == ("sequence", "encoder") else ()

@@ -31,6 +31,7 @@ features:
   days: {bucketize: {quantiles: 4}, dim: 4}
   asr: {dense: 3}
   tags: {table: tab, list: {max_len: 5, pool: sum}}
+  pair: {cross: {of: [user, tab], buckets: 70}, dim: 4}
   past: {sequence: {of: [video], with: {liked: {id: {vocab: 2}, dim: 2}}, max_len: 8, encoder: din}}
 groups:
   watch: [click, finish, seconds]
@@ -87,6 +88,15 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS634", "max_len: 5", "max_len: 6", set()),
     ("HS634", ", list: {max_len: 5, pool: sum}", "", set()),
     ("HS635", "pool: sum", "pool: max", set()),
+    ("HS636", "buckets: 70", "buckets: 80", set()),
+    ("HS636", "of: [user, tab]", "of: [tab, user]", set()),
+    ("HS636", "of: [user, tab]", "of: [user, last]", set()),
+    ("HS636", "vocab: 5", "vocab: [a, b]", {"HS627"}),
+    ("HS637", "  pair: {cross: {of: [user, tab], buckets: 70}, dim: 4}\n", "", set()),
+    ("HS637", "  past:", "  more: {cross: {of: [user, tab], buckets: 9}, dim: 2}\n  past:", set()),
+    ("HS637", "  pair: {", "  pairs: {was: pair, ", set()),
+    ("HS624", "cross: {of: [user, tab], buckets: 70}", "id: {buckets: 70}", set()),
+    ("HS626", "buckets: 70}, dim: 4", "buckets: 70}, dim: 6", set()),
     ("HS640", "groups:", "layers: 3\ngroups:", set()),
     ("HS641", "hidden: [6]", "hidden: [6], meta: {nodes: {watch: 0}}", {"HS650", "HS652"}),
     ("HS642", "hidden: [6]", "hidden: [6], task: {shared: 3}", set()),
@@ -289,9 +299,9 @@ def test_changes_of_gates_point_at_the_line_that_makes_them(code: str, line: str
 @pytest.mark.parametrize(
     ("old", "new", "lines"),
     [
-        ("groups:", "groups: # of tasks", (14, 14)),
-        ("", "# more", (26, 25)),
-        ("groups:", "\ngroups:", (14, 14)),
+        ("groups:", "groups: # of tasks", (15, 15)),
+        ("", "# more", (27, 26)),
+        ("groups:", "\ngroups:", (15, 15)),
     ],
 )
 def test_other_words_point_at_the_first_line_that_differs(

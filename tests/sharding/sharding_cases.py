@@ -45,6 +45,8 @@ features:
   age: {bucketize: {quantiles: 5}, dim: 8}
   price: {bucketize: {quantiles: 4}, dim: 4}
   asr: {dense: 5, project: 6, missing: learned}
+  user_tag: {cross: {of: [user, tag], buckets: 40}, dim: 8}
+  pair: {cross: {of: [last, friend], buckets: 60}, dim: 4}
   text: {dense: 2}
   tags: {table: tag, list: {max_len: 4, pool: mean, weights: scores}}
   brands: {id: {buckets: 30}, dim: 8, list: {max_len: 3, pool: max}}

@@ -110,7 +110,12 @@ def test_which_collection_holds_a_table() -> None:
     model = sharding.build(homespec.loads(KINDS))
     assert model.pooled is not None
     pooled = {c.name: c.feature_names for c in model.pooled.embedding_bag_configs()}
-    assert pooled == {"user": ["user", "friend"], "price": ["price"]}
+    assert pooled == {
+        "user": ["user", "friend"],
+        "user_tag": ["user_tag"],
+        "price": ["price"],
+        "pair": ["pair"],
+    }
     unpooled = {
         width: [config.name for config in collection.embedding_configs()]
         for width, collection in model.unpooled.items()
@@ -133,7 +138,7 @@ def test_a_row_is_asked_for_once() -> None:
     inputs = sharding.Preprocessor(loaded, BOUNDARIES)(features)
     assert inputs.rows is not None
     assert inputs.of_events is not None
-    assert inputs.rows.keys() == ["user", "friend", "price"]
+    assert inputs.rows.keys() == ["user", "friend", "user_tag", "price", "pair"]
     for rows in inputs.of_events.to_dict().values():
         assert (rows.values().diff() > 0).all()
     tags = torch.cat([v.flatten() for key, v in features.items() if key.endswith("tag")])

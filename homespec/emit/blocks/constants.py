@@ -22,6 +22,7 @@ FEATURES = {
     },
     "past.seen": {"kind": "vocab", "rows": 3, "dim": 4, "sequence": "past", "length": 2},
 }
+CROSSES = {"user_tab": {"rows": 8, "dim": 4, "of": ("user", "tab")}}
 TASKS = ("click", "like", "watch_time")
 LABELS = {"click": "is_click", "like": "is_like", "watch_time": "seconds"}
 WHERE = {"like": "click"}

@@ -31,6 +31,11 @@ def words__more(size, dim, **more):
     return {"kind": "words", "rows": 1 + size, "dim": dim, "words": size, **more}
 
 
+def crossed(buckets, dim, of):
+    """Pairs of two ids, by name: row 0 where one has row 0, else 1 + a hash modulo `buckets`."""
+    return {"rows": 1 + buckets, "dim": dim, "of": of}
+
+
 def bucketized(*boundaries, dim):
     """Numbers: row 1 + the number of boundaries at or below; row 0 for NaN."""
     rows = 2 + len(boundaries)

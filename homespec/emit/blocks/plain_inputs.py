@@ -3,7 +3,13 @@
 import torch
 from torch import nn
 
-from homespec.emit.blocks.rows import bucket_rows, hash_rows, vocab_rows, word_rows
+from homespec.emit.blocks.rows import (
+    bucket_rows,
+    cross_rows,
+    hash_rows,
+    vocab_rows,
+    word_rows,
+)
 
 
 class Embedding(nn.Embedding):
@@ -70,6 +76,41 @@ class Words(Embedding):
 
     def forward(self, ids):
         return super().forward(word_rows(ids, self.vocabulary))
+
+
+class Hashed__crossed(Embedding):
+    """Any ids [...] -> embeddings [..., dim]."""
+
+    def rows(self, ids):
+        """The rows of ids."""
+        return hash_rows(ids, self.num_embeddings)
+
+    def forward(self, ids):
+        return super().forward(self.rows(ids))
+
+
+class Vocab__crossed(Embedding):
+    """Ids [...] from 0 on -> embeddings [..., dim]."""
+
+    def rows(self, ids):
+        """The rows of ids."""
+        return vocab_rows(ids, self.num_embeddings)
+
+    def forward(self, ids):
+        return super().forward(self.rows(ids))
+
+
+class Words__crossed(Words):
+    def rows(self, ids):
+        """The rows of ids."""
+        return word_rows(ids, self.vocabulary)
+
+
+class Crossed(Embedding):
+    """Pairs of two ids [...] -> embeddings [..., dim]; `own` are the rows of each id."""
+
+    def forward(self, ids, own):
+        return super().forward(cross_rows(ids, own, self.num_embeddings))
 
 
 class Bucketized(Embedding):

@@ -37,6 +37,19 @@ def words_of(ids):
     return low.double(), (ids - low).double()
 
 
+def cross_rows(ids, own, rows):
+    """Pairs of ids -> rows of a table; 0 where one of them has row 0 among its `own` rows.
+
+    Others have 1 + (h (h + 1) mod p) modulo the number of other rows, with p = 2**31 - 1 and
+    h = (1002008459 a + 462779543 b) mod p. No product leaves the range of int64.
+    """
+    p = 2**31 - 1
+    a, b = (each.long().remainder(p) for each in ids)
+    h = (1002008459 * a + 462779543 * b).remainder(p)
+    hashed = (h * (h + 1)).remainder(p).remainder(rows - 1)
+    return torch.where((own[0] > 0) & (own[1] > 0), 1 + hashed, 0)
+
+
 def bucket_rows(x, boundaries, rounded):
     """Numbers -> rows of a table: 0 for NaN, else 1 + the number of boundaries at or below.
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from homespec.emit.blocks.constants import FEATURES, USER
+from homespec.emit.blocks.constants import CROSSES, FEATURES, USER
 
 
 def embeddings(rows, dim):
@@ -39,6 +39,13 @@ class Table(nn.Module):
     def forward(self, rows):
         rows_FB = torch.stack([rows[name] + start for name, start in self.starts.items()])
         return dict(zip(self.starts, F.embedding(rows_FB, self.weight).unbind(), strict=True))
+
+
+class Table__crossed(Table):
+    def _logical(self):
+        for name, start in self.starts.items():
+            part = slice(start, start + (FEATURES | CROSSES)[name]["rows"])
+            yield "weight", f"features.{name}.weight", part
 
 
 class Table__shared(nn.Module):
