@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from homespec.data import (
     column_rules,
+    cross_rules,
     id_rules,
     label_value_rules,
     list_rules,
@@ -41,6 +42,8 @@ RULES = (
     id_rules.unseen_ids,
     id_rules.patterned_ids,
     id_rules.shared_rows,
+    cross_rules.crowded_cross,
+    cross_rules.roomy_cross,
     list_rules.cut_sequences,
     list_rules.padded_sequence,
     list_rules.unsplit_lists,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from homespec.data.columns import Array, Column
     from homespec.data.fit_preview import FitPreview
     from homespec.data.list_profile import ListProfile
+    from homespec.data.pair_profile import PairProfile
     from homespec.data.scale_fit import ScalePreview
     from homespec.data.session_profile import SessionProfile
     from homespec.data.word_fit import Frequent
@@ -212,6 +213,8 @@ class Profile:
     """The frequent ids of fitted vocabularies, by tensor; only for training rows."""
     sessions: SessionProfile | None = None
     """Sessions in which tasks rank rows; only for training rows."""
+    pairs: dict[str, PairProfile] = field(default_factory=dict)
+    """The pairs of each cross, by its name."""
     duplicates: int = 0
     """Number of rows that repeat an earlier one in all single values that the spec reads."""
 

@@ -19,6 +19,7 @@ from homespec.data.fit_preview import previews
 from homespec.data.label_values import not_binary, raw_labels
 from homespec.data.list_profile import ListProfile
 from homespec.data.lists import Lists, read_lists
+from homespec.data.pair_profile import pair_profiles
 from homespec.data.plan import SESSIONS, Plan, ids_of
 from homespec.data.profile import FeatureProfile, Profile, TaskProfile, WeightProfile
 from homespec.data.quantile_fit import QuantileFit, fit_plan
@@ -70,6 +71,7 @@ class _Profiler:
             {tensor.name: FeatureProfile(tensor) for tensor in self.plan.tensors},
             {t: TaskProfile(str(label), label.columns) for t, label in self.plan.labels.items()},
             {task: WeightProfile(column) for task, column in self.plan.weights.items()},
+            pairs=pair_profiles(spec, self.plan.tensors),
         )  # fmt: skip
         if self.plan.sessions is not None:
             self.profile.sessions = SessionProfile(self.plan.sessions)
@@ -103,8 +105,11 @@ class _Profiler:
         """Record rows."""
         self.hashes.start(table.num_rows)
         sizes: dict[str, Lists] = {}
+        ids: dict[str, Array] = {}
         for feature in self.profile.features.values():
-            self._add_feature(feature, table, sizes)
+            self._add_feature(feature, table, sizes, ids)
+        for pairs in self.profile.pairs.values():
+            pairs.add(ids)
         self._add_tasks(table)
         if self.fits is not None:
             self._add_numbers(self.fits, table)
@@ -120,9 +125,16 @@ class _Profiler:
         return self.profile
 
     def _add_feature(
-        self, feature: FeatureProfile, table: pa.Table, sizes: dict[str, Lists]
+        self,
+        feature: FeatureProfile,
+        table: pa.Table,
+        sizes: dict[str, Lists],
+        ids: dict[str, Array],
     ) -> None:
-        """Record a column; `sizes` are the numbers of events of each row, by sequence."""
+        """Record a column; `sizes` are the numbers of events of each row, by sequence.
+
+        Values of single ids are added to `ids`, by feature.
+        """
         tensor = feature.tensor
         first = sizes.get(tensor.feature)
         read = self._try(feature, partial(_cells, tensor, first), table)
@@ -133,6 +145,8 @@ class _Profiler:
         feature.add(read.values, read.cells, known)
         if read.lengths is None:
             self.hashes.add(read.values)
+            if tensor.kind == "id":
+                ids[tensor.name] = read.values
             return
         self.hashes.add(read.lengths)
         feature.add_lengths(read.lengths)

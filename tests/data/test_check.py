@@ -161,8 +161,10 @@ def test_every_rule_of_data_is_tested() -> None:
         "HS523",
         "HS524",
         "HS525",
+        "HS526",
         "HS527",
         "HS528",
+        "HS529",
     }
     assert of_data == CASES.keys() | elsewhere
 
