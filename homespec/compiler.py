@@ -14,10 +14,11 @@ from homespec.resolve import resolve
 from homespec.schema import validate
 from homespec.source import Document, with_provenance
 from homespec.source.columns import together
-from homespec.variant import DEFAULT, Variant
+from homespec.variant import DEFAULT, UnknownNameError, Variant
 
 if TYPE_CHECKING:
     from homespec.passes import Step
+    from homespec.schema.models import Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,22 @@ def generate(
     from homespec.header import header
     from homespec.passes import optimise
 
-    variant = variant.asking(analysis.spec.tasks, analysis.spec.features)
+    variant = variant.asking(analysis.spec.tasks, _with_tensors(analysis.spec, variant))
     graph = optimise(analysis.graph, variant, watch)
     return emit(graph, header(analysis, graph, variant))
+
+
+def _with_tensors(spec: Spec, variant: Variant) -> list[str]:
+    """The features that are given to a model. Raises UnknownNameError for a cross of the user's."""
+    crosses = [name for name, feature in spec.features.items() if feature.kind == "cross"]
+    for name in variant.user_features:
+        if name in crosses:
+            ids = " and ".join(f"`{other}`" for other in spec.features[name].cross.of)
+            raise UnknownNameError(
+                f"`{name}` is a cross, which the model computes. Leave it out: it is the user's if "
+                f"both {ids} are"
+            )
+    return [name for name in spec.features if name not in crosses]
 
 
 def validate_document(document: Document) -> list[Diagnostic]:

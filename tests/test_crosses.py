@@ -184,3 +184,23 @@ def test_a_cross_takes_no_tensor() -> None:
     assert "cross: {of: [hashed, vocab], buckets: 50}" in text
     again = homespec.loads(text)
     assert again.analysis.spec.features.keys() == spec.analysis.spec.features.keys()
+
+
+@pytest.mark.parametrize("user", [["user"], ["user", "hashed"], ["user", "last", "hashed"]])
+def test_one_users_features_for_many_candidates(user: list[str]) -> None:
+    """A pair of two ids of the user is looked up once, and any other for each candidate."""
+    spec = everything()
+    full, module, features = drawn(spec, 0)
+    options: Any = {"mode": "inference", "user_features": user}
+    serving = homespec.build_module(load(spec), **options)
+    model = homespec.build(load(spec), dtype=torch.float64, **options)
+    serving.load_logical_state(model, module.logical_state(full))
+    request = {n: t[:1] if n in user else t for n, t in features.items()}
+    rows = {n: t[:1].expand(16) if n in user else t for n, t in features.items()}
+    for task, logit in model(serving.ordered(request)).items():
+        torch.testing.assert_close(logit, full.eval()(rows)[task], rtol=1e-12, atol=1e-12)
+
+
+def test_a_cross_is_not_given_as_the_users() -> None:
+    with pytest.raises(ValueError, match=r"`user_last` is a cross, .* if both `user` and `last`"):
+        homespec.compile(load(everything()), mode="inference", user_features=["user_last"])

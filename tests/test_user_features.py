@@ -70,7 +70,7 @@ def drawn_spec(kind: str, seed: int) -> Spec:
 
 def drawn_user(spec: Spec, rng: random.Random) -> list[str]:
     """Some of the features, and never all."""
-    names = list(spec["features"])
+    names = [name for name, feature in spec["features"].items() if "cross" not in feature]
     return rng.sample(names, rng.randint(1, len(names) - 1))
 
 

@@ -9,7 +9,7 @@ from homespec.emit.input_fields import InputField
 from homespec.emit.layout import INDENT, assign, literal, packed, sequence, strings
 from homespec.emit.sequences import ROWS
 from homespec.graph import Graph
-from homespec.graph.nodes import INPUT, Gate, SplitInput
+from homespec.graph.nodes import INPUT, Feature, Gate, SplitInput
 from homespec.graph.once import is_once, parts_of_input
 from homespec.graph.sequences import Sequence
 
@@ -22,10 +22,10 @@ class UserInputs:
         self.names = tuple(f.key for f in fields if _feature(f.key) in graph.user)
         self.split = next(iter(graph.of(SplitInput)), None)
         self._first = next((f.key for f in fields if f.key not in self.names), "")
-        self._sequences = [
+        self._computed = [
             part.short
             for part in parts_of_input(graph)
-            if isinstance(part, Sequence) and is_once(part, graph.user)
+            if (isinstance(part, Sequence) or part.crossed) and is_once(part, graph.user)
         ]
 
     @property
@@ -62,6 +62,8 @@ class UserInputs:
         """Addresses of the variants of blocks in such a file."""
         if self.names:
             yield from ("din.compare__split", "dien.run_gru__split", "events.picked__split")
+            if any(isinstance(p, Feature) and p.crossed for p in parts_of_input(self.graph)):
+                yield "tables.group_of__crossed"
 
     def returned(self, names: str) -> Iterator[str]:
         """Lines that return v: its parts and, if needed, the whole."""
@@ -71,8 +73,8 @@ class UserInputs:
             yield f"{INDENT * 2}return {whole}"
             return
         of_user = "USER"
-        if self._sequences:
-            names_of_user = sequence(["*USER", *map(literal, self._sequences)])
+        if self._computed:
+            names_of_user = sequence(["*USER", *map(literal, self._computed)])
             yield assign("of_user", names_of_user, 2)
             of_user = "of_user"
         yield f"{INDENT * 2}user = torch.cat([parts[n] for n in {names} if n in {of_user}], dim=1)"

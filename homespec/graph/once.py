@@ -19,8 +19,11 @@ def parts_of_input(graph: Graph) -> Iterator[Feature | Sequence]:
 def is_once(part: Feature | Sequence, user: tuple[str, ...]) -> bool:
     """Whether a part of v is the same for all candidates: what it is made of is the user's.
 
-    A sequence that is compared with the candidate is not, unless all of the compared is.
+    A sequence that is compared with the candidate is not, unless all of the compared is. A cross is
+    computed from its two ids.
     """
+    if isinstance(part, Feature) and part.crossed:
+        return all(name in user for name in part.crossed)
     if part.short not in user:
         return False
     if isinstance(part, Feature) or isinstance(part.encoder, Mean):

@@ -129,7 +129,7 @@ class Table__split(nn.Module):
         self.starts, self.groups = {}, {}  # by shape: single values, and events of each sequence
         for name, field in fields.items():
             self.starts[name] = self.slices[field.get("table", name)].start
-            self.groups.setdefault(field.get("sequence", name in USER), []).append(name)
+            self.groups.setdefault(group_of(name, field), []).append(name)
         self.weight = embeddings(end, field["dim"])
 
     def _logical(self):
@@ -167,6 +167,19 @@ class Table__placed(Table):
                 rows = slice(start, start + FEATURES[name]["rows"])
                 for table, columns in tables_of(name):
                     yield "weight", table, (rows, columns)
+
+
+def group_of(name, field):
+    """What a tensor is stacked with: the events of its sequence, or values of as many rows."""
+    return field.get("sequence", name in USER)
+
+
+def group_of__crossed(name, field):
+    """What a tensor is stacked with: the events of its sequence, or values of as many rows.
+
+    A cross has one row where both ids are the user's.
+    """
+    return field.get("sequence", all(n in USER for n in field.get("of", (name,))))
 
 
 class Table__searched(Table):
