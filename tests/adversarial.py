@@ -25,6 +25,7 @@ OF_THE_FILE = words("""
     projections experts gates self_gates towers states input heads order names task rows parts
     exists weight bias boundaries missing projection encoder encoders vectors table_4 running_mean
     starts num_batches_tracked unset x_BV x_1VB w_OCB read_GNB read_GNB_ meta meta2 layer range
+    CROSSES crossed cross own ids known hashed
     slice x y z w e s low router own linears norm dice up down module _orig_mod os triton tl
 """)
 PYTHON = [*keyword.kwlist, *keyword.softkwlist, *dir(builtins)]
@@ -93,6 +94,8 @@ def _features(features: Spec, new: Mapping[str, str]) -> Spec:
     found = {}
     for name, options in features.items():
         options = _with_table(options, new)
+        if "cross" in options:
+            options["cross"] = {**options["cross"], "of": [new[n] for n in options["cross"]["of"]]}
         if "sequence" in options:
             options["sequence"] = _sequence(options["sequence"], new)
         found[new[name]] = options

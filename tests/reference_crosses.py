@@ -1,4 +1,4 @@
-"""Oracle of crosses: pair by pair, in Python's integers, from docs/inputs.md."""
+"""Oracle of crosses: pair by pair, in Python's integers, from docs/crosses.md."""
 
 from __future__ import annotations
 

@@ -150,6 +150,11 @@ def change_feature(rng: random.Random, edit: Edit) -> None:
         }
     elif isinstance(feature.get("bucketize"), list):
         feature["bucketize"] = [*feature["bucketize"], 1000.0]
+    elif "cross" in feature:
+        cross = feature["cross"]
+        feature["cross"] = rng.choice(
+            [{**cross, "of": cross["of"][::-1]}, {**cross, "buckets": cross["buckets"] + 1}]
+        )
     elif "number" in feature:
         feature["number"] = {"scale": "log" if feature["number"].get("scale") != "log" else "none"}
 

@@ -10,7 +10,7 @@ from homespec.schema.field_types import Model, Rows, listed
 
 
 class Cross(Model):
-    """The pair of two ids, looked up in a table of its own (docs/inputs.md)."""
+    """The pair of two ids, looked up in a table of its own (docs/crosses.md)."""
 
     of: Annotated[tuple[str, ...], Field(min_length=2, max_length=2), BeforeValidator(listed)]
     """The two ids: features with `id`, or with `table` of such a feature. The model computes the
