@@ -54,6 +54,7 @@ def shared_tables(spec: Spec) -> set[str]:
     found = set()
     for feature in spec["features"].values():
         found.add(feature.get("table"))
+        found |= {*feature.get("cross", {}).get("of", ())}
         sequence = feature.get("sequence", {})
         found |= {*sequence.get("of", ())}
         found |= {field.get("table") for field in sequence.get("with", {}).values()}

@@ -204,3 +204,33 @@ def test_one_users_features_for_many_candidates(user: list[str]) -> None:
 def test_a_cross_is_not_given_as_the_users() -> None:
     with pytest.raises(ValueError, match=r"`user_last` is a cross, .* if both `user` and `last`"):
         homespec.compile(load(everything()), mode="inference", user_features=["user_last"])
+
+
+PLACED: dict[str, Any] = {
+    "homespec": 1,
+    "name": "placed",
+    "features": {
+        "user": {"id": {"buckets": 9}, "dim": 4},
+        "seen": {"id": {"vocab": 5}, "dim": 3, "at": ["shared", "watch", "social"]},
+        "tab": {"id": {"vocab": 4}, "dim": 3, "at": "watch"},
+        "hour": {"id": {"vocab": 6}, "dim": 3},
+        "pair": {**cross("user", "tab"), "at": "watch"},
+        "both": cross("hour", "user", dim=9),
+    },
+    "groups": {"watch": ["click", "finish"], "social": ["like", "follow"]},
+    "tasks": {"click": {}, "finish": {}, "like": {}, "follow": {}},
+    "experts": {"width": 4, "hidden": []},
+}
+
+
+def test_at_a_group() -> None:
+    """A cross belongs to a node below its ids; other features there have several tables."""
+    compare(PLACED, Reference(PLACED), 1)
+    model, module, features = drawn(PLACED, 1)
+    for task, missing in (("like", {"tab"}), ("click", set())):
+        pruned = homespec.build_module(load(PLACED), tasks=[task])
+        assert PLACED["features"].keys() - {"pair", "both"} == pruned.FEATURES.keys() | missing
+        small = pruned.Model().double().eval()
+        state, names = module.logical_state(model), pruned.logical_state(small)
+        pruned.load_logical_state(small, {name: state[name] for name in names})
+        torch.testing.assert_close(small(features)[task], model.eval()(features)[task])

@@ -66,7 +66,8 @@ def place_of_table(resolved: Resolved) -> Iterator[Finding]:
     and the spec says how values become rows: boundaries and vocabularies that are fitted to data,
     and vectors from a file, belong to one table. A feature that is looked up in the table of
     another one, and a sequence of features, read these tables, so they must be at or above its own
-    node. In all other cases, declare a feature for each node, each with the same `column`.
+    node. So must the two ids of a cross. In all other cases, declare a feature for each node, each
+    with the same `column`.
 
     ```yaml
     features:
@@ -93,7 +94,12 @@ def place_of_table(resolved: Resolved) -> Iterator[Finding]:
 def _why_one(feature: Feature) -> str:
     """Why a feature belongs to one node alone; "" if it need not."""
     if feature.kind not in ("id", "bucketize"):
-        kinds = {"dense": "a dense feature", "number": "a number", "sequence": "a sequence"}
+        kinds = {
+            "dense": "a dense feature",
+            "number": "a number",
+            "sequence": "a sequence",
+            "cross": "a cross",
+        }
         return f"{kinds.get(feature.kind, 'what is looked up in a shared table')} has one"
     if feature.quantiles or (feature.kind == "id" and feature.id.words):
         return "what is fitted to data belongs to one table"
@@ -105,6 +111,9 @@ def _reads(spec: Spec, name: str) -> Iterator[tuple[str, Path]]:
     feature, path = spec.features[name], ("features", name)
     if feature.kind == "table":
         yield feature.table, (*path, "table")
+    if feature.kind == "cross":
+        for index, other in enumerate(feature.cross.of):
+            yield other, (*path, "cross", "of", index)
     if feature.kind == "sequence":
         for index, field in enumerate(feature.sequence.of):
             yield (
@@ -126,9 +135,10 @@ def _out_of_reach(resolved: Resolved, name: str, owner: str, path: Path) -> Iter
     where = f"is at `{tables[0].name}`"
     if len(tables) > 1:
         where = f"has {len(tables)} tables, at {listed([node.name for node in tables])}"
+    does = "is a cross of" if spec.features[name].kind == "cross" else "reads the table of"
     yield Finding(
         resolved.span(path),
-        f"`{name}`, at `{here.name}`, reads the table of `{owner}`, which {where}",
+        f"`{name}`, at `{here.name}`, {does} `{owner}`, which {where}",
         label="not the one table at or above its node",
         related=(Label(resolved.span(("features", owner, "at")), "the place of the table"),),
         help=_remedy(name, owner, tables),

@@ -8,8 +8,8 @@ from homespec.emit.input_fields import InputField, entry
 from homespec.emit.layout import INDENT, assign, call, flat, strings
 from homespec.emit.pools import features_of
 from homespec.graph import Graph
-from homespec.graph.nodes import INPUT, Batch, Feature, Port
-from homespec.graph.sequences import Sequence
+from homespec.graph.inputs import inputs_of
+from homespec.graph.nodes import Feature
 
 PLAIN = {"hashed": "Hashed", "vocab": "Vocab", "words": "Words"}
 """The modules of ids of a plain file, by kind: those that are crossed find rows by themselves."""
@@ -54,9 +54,21 @@ class Crosses:
         elif self.all:
             yield "rows.cross_rows"
 
+    def names_of_tables(self, sliced: bool, placed: bool) -> Iterator[str]:
+        """Addresses of the forms of a table that know the logical names of its rows.
+
+        One that is `sliced` does by itself, unless features are `placed` with several tables.
+        """
+        if placed:
+            yield "tables.Table__placed_crossed" if self.all else "tables.Table__placed"
+            if self.all:
+                yield "tables.tables_of__crossed"
+        elif self.all and not sliced:
+            yield "tables.Table__crossed"
+
     def init(self, parts: str) -> Iterator[str]:
         """Lines of `__init__` that set the names of all parts of v, in their order."""
-        yield assign(parts, strings(list(self._parts)), 2)
+        yield assign(parts, strings(list(inputs_of(self.graph))), 2)
 
     @property
     def modules(self) -> Iterator[str]:
@@ -88,18 +100,6 @@ class Crosses:
     def _sharing(self) -> bool:
         names = {name for node in self.all for name in node.crossed}
         return any(node.table for node in features_of(self.graph) if node.short in names)
-
-    @property
-    def _parts(self) -> Iterator[str]:
-        for port in self.graph[INPUT].reads:
-            yield _short(self.graph, port)
-
-
-def _short(graph: Graph, port: Port) -> str:
-    node = graph[port.node]
-    member = node.members[port.member or 0] if isinstance(node, Batch) else node
-    assert isinstance(member, Feature | Sequence)
-    return member.short
 
 
 def _description(node: Feature) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from homespec.emit.crosses import Crosses
 from homespec.emit.feature_dropout import FeatureDropout
+from homespec.emit.feature_modules import PLAIN, SCALES, VECTORS
 from homespec.emit.input_fields import COLUMNS, IDS, NUMBERS, described, input_fields, kind_blocks
 from homespec.emit.layout import (
     INDENT,
@@ -27,25 +28,6 @@ from homespec.emit.user_inputs import UserInputs
 from homespec.graph import Graph
 from homespec.graph.inputs import width_of
 from homespec.graph.nodes import Batch, Feature
-
-VECTORS = {
-    "learned": "Learned",
-    "projected": "Projected",
-    "learned_projected": "LearnedProjected",
-}
-"""The classes of dense features that have weights, by kind."""
-SCALES = {"number": "Number", "scaled": "Scaled", "log_scaled": "LogScaled"}
-"""The classes of numbers that are columns of v, by kind."""
-PLAIN = {
-    "hashed": "plain_inputs.Hashed",
-    "vocab": "plain_inputs.Vocab",
-    "words": "plain_inputs.Words",
-    "bucketized": "plain_inputs.Bucketized",
-    "fitted": "plain_inputs.Fitted",
-    "dense": "vectors.Dense",
-} | {kind: f"vectors.{name}" for kind, name in VECTORS.items()}
-PLAIN |= {kind: f"numbers.{name}" for kind, name in SCALES.items()}
-"""The address of the class of each kind of feature in a plain file."""
 
 
 class Inputs:
@@ -136,11 +118,11 @@ class Inputs:
             yield from (f"numbers.{SCALES[kind]}" for kind in self.kinds if kind in SCALES)
             yield "numbers.Numbers"
         if self.tables_needed:
-            form = "__crossed" if self.crosses.all else ""
-            form = "__events" if self.several else "__shared" if self.sharing else form
+            form = "__events" if self.several else "__shared" if self.sharing else ""
             form = "__split" if self.user.names else form
             searched = "__searched" if self.encoders.scored else ""
-            yield f"tables.Table{form}{searched}{'__placed' if self.placed else ''}"
+            yield f"tables.Table{form}{searched}"
+            yield from self.crosses.names_of_tables(bool(form), self.placed)
             yield f"tables.embeddings{mode}"
         for kind, block in (("hashed", "hash_rows"), ("vocab", "vocab_rows")):
             if kind in self.kinds:

@@ -160,6 +160,26 @@ def tables_of(name):
     return [(f"features.{name}.{n}.weight", c) for n, c in zip(field["at"], columns, strict=True)]
 
 
+def tables_of__crossed(name):
+    """The logical names of a feature's tables, and their columns: there may be one at each node."""
+    field = (FEATURES | CROSSES)[name]
+    if "at" not in field:
+        return [(f"features.{name}.weight", slice(None))]
+    width = field["dim"] // len(field["at"])
+    columns = [slice(i * width, (i + 1) * width) for i in range(len(field["at"]))]
+    return [(f"features.{name}.{n}.weight", c) for n, c in zip(field["at"], columns, strict=True)]
+
+
+class Table__placed_crossed(Table):
+    def _logical(self):
+        for name, start in self.starts.items():
+            field = (FEATURES | CROSSES)[name]
+            if "table" not in field:
+                rows = slice(start, start + field["rows"])
+                for table, columns in tables_of(name):
+                    yield "weight", table, (rows, columns)
+
+
 class Table__placed(Table):
     def _logical(self):
         for name, start in self.starts.items():
