@@ -6,11 +6,14 @@ Thresholds are homespec's own.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from homespec.data.id_rules import FEW_IDS, SHARING, SHARING_OF_FEW
-from homespec.data.pair_profile import PairProfile, sharing
 from homespec.data.profiled import ProfiledData
 from homespec.diagnostics import Finding, Severity, rule
+
+if TYPE_CHECKING:
+    from homespec.data.pair_profile import PairProfile
 
 ROOM = 100
 """A table with so many times as many rows as there are pairs is mostly empty."""
@@ -42,11 +45,11 @@ def crowded_cross(data: ProfiledData) -> Iterator[Finding]:
     ```
     """
     for name, cross in data.train.pairs.items():
-        pairs = len(cross.distinct)
-        if cross.known and cross.sharing > (SHARING_OF_FEW if pairs <= FEW_IDS else SHARING):
+        pairs, share = len(cross.distinct), cross.sharing(cross.buckets)
+        if cross.known and share > (SHARING_OF_FEW if pairs <= FEW_IDS else SHARING):
             yield Finding(
                 data.document.span(("features", name, "cross", "buckets")),
-                f"{data.train.name}: about {100 * cross.sharing:.0f}% of the {pairs:,} pairs of"
+                f"{data.train.name}: about {100 * share:.0f}% of the {pairs:,} pairs of"
                 f" `{name}` share a row with another pair",
                 label=f"{cross.buckets:,} rows",
                 help=_more_room(cross),
@@ -56,7 +59,7 @@ def crowded_cross(data: ProfiledData) -> Iterator[Finding]:
 def _more_room(cross: PairProfile) -> str:
     pairs = len(cross.distinct)
     buckets = 10 ** len(str(5 * pairs))  # more than five times as many
-    share = f"about {100 * sharing(pairs, buckets):.0f}%"
+    share = f"about {100 * cross.sharing(buckets):.0f}%"
     return f"write `buckets: {buckets}`, with which {share} share a row"
 
 

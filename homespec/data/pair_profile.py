@@ -39,14 +39,13 @@ class PairProfile:
         """Whether the number of pairs is known."""
         return not self.distinct.full and len(self.distinct) > 0
 
-    @property
-    def sharing(self) -> float:
-        """The share of the pairs that share a row with another one, on average.
+    def sharing(self, buckets: int) -> float:
+        """The share of the pairs that share one of so many rows with another one, on average.
 
         A pair is alone in its row if none of the n - 1 others falls into the same of m rows, which
         has the probability (1 - 1/m)^(n - 1).
         """
-        return sharing(len(self.distinct), self.buckets)
+        return sharing(len(self.distinct), buckets)
 
 
 def sharing(pairs: int, buckets: int) -> float:
