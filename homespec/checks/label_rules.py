@@ -237,7 +237,7 @@ def one_session_column(resolved: Resolved) -> Iterator[Finding]:
     ```yaml
     tasks:
       click: {within: {column: request_id}}
-      like: {within: {column: user_id}}
+      like: {within: {column: visit_id}}
     ```
 
     Good:

@@ -30,10 +30,10 @@ def scattered_sessions(data: ProfiledData) -> Iterator[Finding]:
 
     ```yaml
     tasks:
-      click: {within: {column: user_id}}
+      click: {within: {column: visit_id}}
     ```
 
-    Good: the same, with the rows sorted by `user_id` and then by time.
+    Good: the same, with the rows sorted by `visit_id` and then by time.
     """
     sessions = data.train.sessions
     if sessions is not None and not sessions.problem and sessions.scattered > SCATTERED:
@@ -52,7 +52,7 @@ def few_compared_rows(data: ProfiledData) -> Iterator[Finding]:
 
     The term that `within` adds to the loss is 0 for all other rows. If less than a hundredth of the
     rows have one to be compared with, the term hardly changes what is learned. Name a column of
-    larger sessions, such as the user instead of the request, or remove `within`.
+    larger sessions, such as the visit instead of the request, or remove `within`.
 
     Bad, where a request has one row:
 
@@ -65,7 +65,7 @@ def few_compared_rows(data: ProfiledData) -> Iterator[Finding]:
 
     ```yaml
     tasks:
-      click: {within: {column: user_id}}
+      click: {within: {column: visit_id}}
     ```
     """
     sessions = data.train.sessions
