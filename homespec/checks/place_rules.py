@@ -45,7 +45,7 @@ def unknown_place(resolved: Resolved) -> Iterator[Finding]:
         for word, path in _entries(resolved, name):
             if word not in known:
                 product = word in spec.tasks
-                why = "is a product and has no node" if product else "is no task or group"
+                why = "is a product and has no node" if product else "is neither a task nor a group"
                 factors = listed(spec.tasks[word].product) if product else ""
                 otherwise = (
                     f"write its factors, {factors}" if product else f"there are {listed(known, 8)}"

@@ -36,7 +36,7 @@ class Cover(NamedTuple):
 
 
 def covers(data: ProfiledData) -> Iterator[Cover]:
-    """Of each table that begins with a file. Reads only the ids of a file.
+    """The cover of each table that begins with a file. Reads only the ids of a file.
 
     Files without ids have a vector for each id of the vocabulary.
     """

@@ -305,7 +305,7 @@ def foreign_gradients(pair: Pair) -> Iterator[Finding]:
     """A gate that sends gradients to other expert sets, among those that it sees in both specs.
 
     With `sees: forward` the loss of a task trains only the sets on its path. Logits stay as they
-    are, and training goes on with other gradients.
+    are, and training continues with other gradients.
     """
     differ = (m for m in _stayed(pair, Mix) if _foreign(pair, m)[0] != _foreign(pair, m)[1])
     for matches in pair.by_cause(differ, lambda _: ""):

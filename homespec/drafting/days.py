@@ -23,7 +23,7 @@ TEXT = re.compile(
 def order_of(texts: list[str]) -> Order | None:
     """The order of the parts of days; None where they do not tell, or are in several time zones.
 
-    A part above 12 is no month. Where all days of all months are 12 or less both orders are
+    A part above 12 is not a month. Where all days of all months are 12 or less both orders are
     possible.
     """
     found = [match for match in map(TEXT.fullmatch, texts) if match]
@@ -40,7 +40,7 @@ def order_of(texts: list[str]) -> Order | None:
 
 
 def keys(texts: pa.Array, order: Order) -> Array:
-    """Numbers in the order of times, float64 [N]; NaN for what is no time in this form."""
+    """Numbers in the order of times, float64 [N]; NaN for other texts."""
     cells = texts.dictionary_encode()
     each = np.array([*map(partial(_key, order=order), cells.dictionary.to_pylist()), np.nan])
     places = cells.indices.fill_null(len(each) - 1).to_numpy(zero_copy_only=False)

@@ -159,7 +159,7 @@ class Placed(Node):
 class Reading(Placed):
     """The concatenation of the features on the path of a node below the root -> [B, N].
 
-    Of a feature with several tables it has the nearest one. `layer` is "".
+    It has the nearest table of a feature with several. `layer` is "".
     """
 
     kind: ClassVar[str] = "reading"

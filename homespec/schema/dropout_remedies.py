@@ -9,7 +9,7 @@ from homespec.schema.located_error import Path
 
 
 def percent_as_share(text: str) -> float | None:
-    """0.2 for `20%` or `20 %`; None for other texts, and for percentages that are no share."""
+    """0.2 for `20%` or `20 %`; None for other texts, and for percentages outside (0, 100)."""
     match = re.fullmatch(r"\s*([0-9]{1,3}(?:[.,][0-9]*)?)\s*%\s*", text)
     share = float(match[1].replace(",", ".")) / 100 if match else 0.0
     return share if 0 < share < 1 else None
