@@ -124,7 +124,8 @@ def _ranks(values: Array) -> Array:
 def _in_steps(values: Array, label: Array) -> float:
     """The share of rows that have the value of a step function of the label that only rises.
 
-    Only rows with another value than the most frequent one count; 0 for fewer than MIN_EACH of them.
+    Only rows with another value than the most frequent one count; 0 for fewer than MIN_EACH
+    of them.
     """
     found, steps = values[np.lexsort((values, label))], np.sort(values)
     unique, counts = np.unique(steps, return_counts=True)
