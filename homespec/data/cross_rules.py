@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from homespec.data.pair_profile import PairProfile
 
 ROOM = 100
-"""A table with so many times as many rows as there are pairs is mostly empty."""
+"""A table with this many rows for each pair is mostly empty."""
 LARGE = 1_000_000
 """Smaller tables, in trained numbers, cost next to nothing."""
 

@@ -24,7 +24,7 @@ class PairProfile:
     of: tuple[str, ...]
     buckets: int
     sizes: tuple[int, ...]
-    """Of each id the size of its vocabulary; 0 if any id may occur."""
+    """For each id the size of its vocabulary; 0 if any id may occur."""
     distinct: Distinct = field(default_factory=Distinct)
 
     def add(self, ids: Mapping[str, Array]) -> None:
@@ -49,7 +49,7 @@ class PairProfile:
 
 
 def sharing(pairs: int, buckets: int) -> float:
-    """The share of so many pairs that share one of so many rows, on average."""
+    """The expected share of pairs that share a row with another pair."""
     if buckets == 1:
         return float(pairs > 1)
     return -math.expm1((pairs - 1) * math.log1p(-1 / buckets))
