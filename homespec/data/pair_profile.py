@@ -40,7 +40,7 @@ class PairProfile:
         return not self.distinct.full and len(self.distinct) > 0
 
     def sharing(self, buckets: int) -> float:
-        """The share of the pairs that share one of so many rows with another one, on average.
+        """The expected share of the pairs that share a row with another pair.
 
         A pair is alone in its row if none of the n - 1 others falls into the same of m rows, which
         has the probability (1 - 1/m)^(n - 1).
