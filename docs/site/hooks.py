@@ -42,9 +42,13 @@ OUTSIDE = (
     "examples/census/README.md",
     "examples/kuairand/README.md",
     "examples/sharding/train.py",
+    "docs/tutorial/impressions.py",
 )
 """Files of the project that pages link to, and pages that are not in `docs/`."""
-RENAMED = {"README.md": "index.md"}
+RENAMED = {
+    "README.md": "index.md",
+    "docs/tutorial/impressions.py": "tutorial/impressions.py",
+}
 
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)")
 FENCE = re.compile(r"^```yaml\n(.*?)^```$\n?", re.MULTILINE | re.DOTALL)

@@ -14,6 +14,7 @@ from rich.tree import Tree
 
 from homespec.analysis.costs import Cost
 from homespec.analysis.summary import FeatureRow, LayerSummary, Summary, TowerRow
+from homespec.header import counted
 
 WIDTH = 120
 """Width of the tables without a terminal."""
@@ -59,9 +60,9 @@ def _tables(summary: Summary) -> Iterator[Table]:
 def _head(summary: Summary) -> Iterator[RenderableType]:
     sets = [row for layer in summary.layers for row in layer.sets]
     counts = [
-        f"{len(summary.towers) + len(summary.products)} tasks",
-        f"{len(summary.layers)} layers",
-        f"{sum(row.count for row in sets)} experts",
+        counted(len(summary.towers) + len(summary.products), "task"),
+        counted(len(summary.layers), "layer"),
+        counted(sum(row.count for row in sets), "expert"),
         f"{summary.total.parameters:,} parameters",
         f"{summary.total.flops:,} FLOPs a sample",
     ]

@@ -57,7 +57,7 @@ def is_category(seen: Seen) -> bool:
 
 
 def is_time(seen: Seen) -> bool:
-    """Whether it is a time or a date: by type, as text, as 20240501, or as a Unix time."""
+    """Whether it is a time or a date: by type, as text, as 20240501, as a Unix time, or counted."""
     if not seen.distinct:
         return False
     if pa.types.is_temporal(seen.kind):
@@ -69,7 +69,9 @@ def is_time(seen: Seen) -> bool:
     low, high = float(seen.numbers.min()), float(seen.numbers.max())
     if any(least <= low and high < most for least, most in EPOCHS):
         return True
-    return seen.is_whole and (_is_day(seen.numbers) or _is_day(seen.numbers * 100 + 1))
+    if not seen.is_whole:
+        return False
+    return _is_day(seen.numbers) or _is_day(seen.numbers * 100 + 1) or _counts_up(seen)
 
 
 def _is_day(numbers: Array) -> bool:
@@ -77,6 +79,11 @@ def _is_day(numbers: Array) -> bool:
     month, day = numbers // 100 % 100, numbers % 100
     in_range = (numbers > 19_000_000) & (numbers < 22_000_000) & (month >= 1) & (month <= 12)
     return bool((in_range & (day >= 1) & (day <= 31)).all())
+
+
+def _counts_up(seen: Seen) -> bool:
+    """Whether it never decreases from row to row, as the number of a day in a log."""
+    return seen.distinct > 2 and not seen.absent and bool((np.diff(seen.row_numbers) >= 0).all())
 
 
 def numbers_rows(seen: Seen) -> bool:

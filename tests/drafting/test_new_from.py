@@ -141,12 +141,19 @@ def test_what_is_left_out(tmp_path: Path, values: object, reason: str) -> None:
         ("time_ms", 1_700_000_000_000 + 7 * np.arange(ROWS)),
         ("month", [202400 + 1 + row % 12 for row in range(ROWS)]),
         ("day", [20240100 + 1 + row % 28 for row in range(ROWS)]),
+        ("day", [1 + row * 9 // ROWS for row in range(ROWS)]),
     ],
 )  # fmt: skip
 def test_times_by_their_name(tmp_path: Path, name: str, values: object) -> None:
     for column, features in ((name, ["age"]), ("amount", ["amount", "age"])):
         rows = table(**{column: values}, age=RANDOM.integers(0, 99, ROWS), click=LABEL)
         assert [*written(tmp_path, rows)["features"]] == features
+
+
+def test_days_that_come_again_are_an_input(tmp_path: Path) -> None:
+    days = [1 + row % 7 for row in range(ROWS)]
+    spec = written(tmp_path, table(day=days, age=RANDOM.integers(0, 99, ROWS), click=LABEL))
+    assert [*spec["features"]] == ["day", "age"]
 
 
 def test_what_describes_a_user_is_no_label(tmp_path: Path) -> None:

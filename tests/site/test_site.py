@@ -56,7 +56,10 @@ def test_every_page_is_there(site: Path) -> None:
     made = {page.relative_to(site).with_suffix("").as_posix() for page in site.rglob("*.html")}
     assert pages | {"index", "CHANGELOG", "CONTRIBUTING"} <= made
     assert (site / "examples" / "census" / "index.html").is_file()
-    assert not list(site.rglob("*.py")) or {p.name for p in site.rglob("*.py")} == {"train.py"}
+    assert not list(site.rglob("*.py")) or {p.name for p in site.rglob("*.py")} == {
+        "impressions.py",
+        "train.py",
+    }
 
 
 def test_terms_are_linked_where_a_page_first_uses_them(site: Path) -> None:
