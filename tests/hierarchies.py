@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from drawn_readings import add_readings
 from event_specs import add_sequences, random_events
 from hypothesis import strategies as st
 from input_specs import (
@@ -73,6 +74,7 @@ def draw(rng: random.Random) -> Spec:
         spec["gates"] = draw_gates(rng, Tree(spec))
     if maybe(rng, 0.8):
         spec["towers"] = draw_tower(rng)
+    add_readings(rng, spec)
     repair(spec)
     if maybe(rng, 0.8):
         widen(rng, plans(spec)[-1])

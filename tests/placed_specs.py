@@ -19,7 +19,7 @@ def add_places(rng: random.Random, spec: Spec, probability: float = 0.3) -> None
     if own.random() > probability:
         return
     _, *names = spec["features"]
-    tree, taken = Tree(spec), shared_tables(spec)
+    tree, taken = Tree(spec), shared_tables(spec) | listed_by_gates(spec)
     for name in names:
         if name not in taken and own.random() < 0.6:
             place(own, spec, tree, name)
@@ -49,6 +49,12 @@ def may_have_several(feature: Spec) -> bool:
     return isinstance(feature.get("bucketize"), list)
 
 
+def listed_by_gates(spec: Spec) -> set[str]:
+    """Features that gates read by name, which all nodes can read."""
+    given = repr([spec.get("gates"), spec.get("layers")])
+    return {name for name in spec["features"] if repr(name) in given}
+
+
 def shared_tables(spec: Spec) -> set[str]:
     """Features in whose tables others are looked up."""
     found = set()
@@ -76,7 +82,10 @@ def dead(spec: Spec) -> bool:
 def gate_reads(plan: Plan, node: str) -> list[str]:
     """The nodes whose features the gate of a node of the first layer reads."""
     near = [m for m in reversed(plan.tree.path(node)) if m in plan.inputs]
-    return near if plan.gate("mixture")["input"] == "path" else near[:1]
+    read = plan.gate("mixture")["input"]
+    if isinstance(read, str):
+        return near if read == "path" else near[:1]
+    return near if "path" in read else near[:1] * ("own" in read or "v" in read)
 
 
 def nearest_tables(spec: Spec, tree: Tree, node: str) -> set[tuple[str, str]]:

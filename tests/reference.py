@@ -13,6 +13,7 @@ import torch
 from reference_crosses import Crossed
 from reference_lists import Pooled
 from reference_plan import SHARED, TOWERS, Plan, Tree, places, plans
+from reference_reading import Reading, Slices
 from reference_sequences import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
@@ -180,30 +181,38 @@ class Expert(nn.Module):
 
 
 class Lora(nn.Module):
-    """x B A, B [n, r], A [r, n] zero at first, no bias (section 4)."""
+    """x B A, B [read, r], A [r, n] zero at first, no bias (section 4).
 
-    def __init__(self, n: int, rank: int) -> None:
+    An MLP where it is `bent`: relu(x B + b) A + a (PEPNet).
+    """
+
+    def __init__(self, n: int, rank: int, read: int, bent: bool) -> None:
         super().__init__()
-        self.down = nn.Linear(n, rank, bias=False)
-        self.up = nn.Linear(rank, n, bias=False)
-        nn.init.zeros_(self.up.weight)
+        self.bent = bent
+        self.down = nn.Linear(read, rank, bias=bent)
+        self.up = nn.Linear(rank, n, bias=bent)
+        for parameter in self.up.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.up(self.down(x))
+        low = self.down(x)
+        return self.up(torch.relu(low) if self.bent else low)
 
 
 class FeatureGate(nn.Module):
     """Fea_Gate(x) [B, n] -> [B, n], values in (0, 2) (section 4)."""
 
-    def __init__(self, n: int, options: dict[str, Any]) -> None:
+    def __init__(self, n: int, options: dict[str, Any], read: int = 0) -> None:
         super().__init__()
         count, rank, self.mix = options["loras"], options["rank"], options["mix"]
         if rank == "width/loras":
             rank = max(1, n // count)
-        self.loras = nn.ModuleList(Lora(n, rank) for _ in range(count))
-        self.router = nn.Linear(n, count) if count > 1 else None
+        bent = options.get("activation", "none") == "relu"
+        self.loras = nn.ModuleList(Lora(n, rank, read or n, bent) for _ in range(count))
+        self.router = nn.Linear(read or n, count) if count > 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """The values of the gate by what it reads."""
         weights = torch.ones(len(x), 1, dtype=x.dtype)
         if self.router is not None:
             weights = torch.softmax(self.router(x), 1)
@@ -254,6 +263,7 @@ class Layer(nn.Module):
         self.parts: dict[str, nn.Module] = {}  # by logical name
         self.counts = {node: plan.several.get(node, 1) for node in plan.outputs}
         self.widths: dict[str, int] = {}  # of the states that the layer outputs
+        self.widths_read = widths
         for node in plan.sets:
             source = plan.source(node)
             self.add_set(node, widths[source] // counts[source], widths[source])
@@ -262,26 +272,18 @@ class Layer(nn.Module):
             self.widths[node] = visible[0]["width"] * self.counts[node]
             experts = sum(options["count"] for options in visible)
             if experts > 1:  # a choice of one needs no gate
-                n = sum(widths[m] for m in plan.gate_states(node))
-                if self.by_features(node):
-                    n = len(columns_in(self.features_of(node)))
                 for place in self.places(node):
-                    mixer = gate(n, self.mixture, experts)
-                    if self.mixture["input"] == "none":
-                        mixer = Static("bias", experts, 0.0)
+                    mixer: nn.Module = Static("bias", experts, 0.0)
+                    if self.mixture["input"] != "none":
+                        mixer = gate(self.width_of(self.mixture, node, 0), self.mixture, experts)
                     self.parts[self.name("gates", place)] = mixer
         self.registered = nn.ModuleList(self.parts.values())
 
-    def by_features(self, node: str) -> bool:
-        """Whether the gate of a node reads features as they are: in the first layer, or v."""
-        first = self.plan.index == 0 and not self.mixture["gated"]
-        return first or not self.plan.gate_states(node)
-
-    def features_of(self, node: str) -> Columns:
+    def features_of(self, node: str, word: str) -> Columns:
         """The features that the gate of a node reads: of its path, or of the nearest v."""
         near = [m for m in reversed(self.plan.tree.path(node)) if m in self.v]
         read: Columns = {}
-        for m in near if self.mixture["input"] == "path" else near[:1]:
+        for m in near if word == "path" else near[:1]:
             read = {**read, **{key: at for key, at in self.v[m].items() if key not in read}}
         return read
 
@@ -305,26 +307,29 @@ class Layer(nn.Module):
             self.parts[self.name("experts", node) + f".{k}"] = Expert(n, options)
         if self.feature:
             for place in self.feature_places(node):
-                self.parts[self.name("feature_gates", place)] = FeatureGate(n, self.feature)
+                read = self.width_of(self.feature, node, n)
+                gate_of_set = FeatureGate(n, self.feature, read)
+                self.parts[self.name("feature_gates", place)] = gate_of_set
         if self.self_gate and (node in outputs or self.self_gate["sets"] == "all"):
             count = options["count"]
-            own_gate = gate(whole, self.self_gate, count)
-            if self.self_gate["input"] == "none":
-                own_gate = Static("weights", count, 1 / count)
+            own_gate: nn.Module = Static("weights", count, 1 / count)
+            if self.self_gate["input"] != "none":
+                own_gate = gate(self.width_of(self.self_gate, node, whole), self.self_gate, count)
             self.parts[self.name("self_gates", node)] = own_gate
 
     def forward(self, states: dict[str, list[Tensor]], v: Tensor) -> dict[str, list[Tensor]]:
         plan, outputs = self.plan, {}
         reads = {m: states[plan.source(m)] for m in plan.sets}
-        gated = {m: self.feature_gated(m, x) for m, x in reads.items()}
+        gated = {m: self.feature_gated(m, x, states, v) for m, x in reads.items()}
         experts = {m: self.experts(m, x) for m, x in gated.items()}  # once per sample (section 3)
+        taken = {m: self.self_gate_input(m, states, reads[m], gated[m], v) for m in plan.sets}
         for node in plan.outputs:
             visible = plan.visible(node)
             seen = {m: self.seen_by(node, m, experts[m]) for m in visible}
             values = [e for m in visible for e in seen[m]]
             # Its own residual, and those of sets that are no outputs themselves.
             added = [
-                self.residual(m, reads[m], gated[m], seen[m])
+                self.residual(m, taken[m], seen[m])
                 for m in visible
                 if m == node or m not in plan.outputs
             ]
@@ -343,12 +348,59 @@ class Layer(nn.Module):
             return [e.detach() for e in experts]
         return experts
 
-    def feature_gated(self, node: str, reads: list[Tensor]) -> list[Tensor]:
+    def slices(self, node: str) -> Slices:
+        """The columns of each feature that a node may read."""
+        return {name: at for (name, _), at in self.features_of(node, "own").items()}
+
+    def width_of(self, options: dict[str, Any], node: str, own: int) -> int:
+        """The width of what a gate of a node reads; `own` is that of its own state."""
+
+        def of_word(word: str) -> int:
+            states = sum(self.widths_read[m] for m in self.plan.states_of(node, word))
+            if options is self.mixture and options["gated"] and states:
+                return states
+            if word == "v" or (self.plan.index == 0 and word == "path"):
+                return len(columns_in(self.features_of(node, word)))
+            return own if own and word != "path" else states
+
+        return Reading(options, self.slices(node)).width(of_word)
+
+    def path(self, node: str, states: dict[str, list[Tensor]], v: Tensor) -> Tensor:
+        """The states along a node's path, nearest first."""
+        if self.plan.index == 0:
+            return v[:, columns_in(self.features_of(node, "path"))]
+        return torch.cat([x for m in self.plan.states_of(node, "path") for x in states[m]], 1)
+
+    def feature_gated(
+        self, node: str, reads: list[Tensor], states: dict[str, list[Tensor]], v: Tensor
+    ) -> list[Tensor]:
         """The set's inputs x * Fea_Gate(x); x itself where feature gates are off (section 4)."""
         if not self.feature:
             return reads
         gates = [self.parts[self.name("feature_gates", p)] for p in self.feature_places(node)]
-        return [x * feature_gate(x) for feature_gate, x in zip(gates, reads, strict=True)]
+        reading = Reading(self.feature, self.slices(node))
+        near, path = v[:, columns_in(self.features_of(node, "v"))], self.path(node, states, v)
+        return [
+            x * gate_of_set(reading(v, {"v": near, "path": path, "own": x}.__getitem__))
+            for gate_of_set, x in zip(gates, reads, strict=True)
+        ]
+
+    def self_gate_input(
+        self,
+        node: str,
+        states: dict[str, list[Tensor]],
+        reads: list[Tensor],
+        gated: list[Tensor],
+        v: Tensor,
+    ) -> Tensor:
+        """What the self gate of a node reads."""
+        if not self.self_gate or self.self_gate["input"] == "none":
+            return v
+        own = torch.cat(reads, 1)
+        values = {"own": own, "ungated": own, "gated": torch.cat(gated, 1)}
+        values["v"] = v[:, columns_in(self.features_of(node, "v"))]
+        values["path"] = self.path(node, states, v)
+        return Reading(self.self_gate, self.slices(node))(v, values.__getitem__)
 
     def experts(self, node: str, reads: list[Tensor]) -> list[Tensor]:
         """The outputs of a node's experts, each of which reads its own state or all the one."""
@@ -357,9 +409,7 @@ class Layer(nn.Module):
         assert len(own) == count
         return [self.parts[self.name("experts", node) + f".{k}"](x) for k, x in enumerate(own)]
 
-    def residual(
-        self, node: str, reads: list[Tensor], gated: list[Tensor], experts: list[Tensor]
-    ) -> Tensor:
+    def residual(self, node: str, taken: Tensor, experts: list[Tensor]) -> Tensor:
         """Sum(SG(x), own experts), SG a sigmoid if there is one, else softmax (section 5).
 
         Static weights are taken as they are.
@@ -367,8 +417,7 @@ class Layer(nn.Module):
         name = self.name("self_gates", node)
         if name not in self.parts:
             return torch.zeros_like(experts[0])
-        taken = gated if self.self_gate["input"] == "gated" else reads
-        logits = self.parts[name](torch.cat(taken, 1))
+        logits = self.parts[name](taken)
         if self.self_gate["input"] == "none":
             return weighted_sum(logits, experts)
         weights = torch.sigmoid(logits) if len(experts) == 1 else torch.softmax(logits, 1)
@@ -381,14 +430,21 @@ class Layer(nn.Module):
         gated: dict[str, list[Tensor]],
         v: Tensor,
     ) -> Tensor:
-        """What the gate of a node reads: its states, or their feature-gated copies, or v."""
-        if self.by_features(node):
-            return v[:, columns_in(self.features_of(node))]
-        taken: list[Tensor] = []
-        for m in self.plan.gate_states(node):
-            reader = self.plan.gated_by(node, m) if self.mixture["gated"] else None
-            taken += states[m] if reader is None else gated[reader]
-        return torch.cat(taken, 1)
+        """What the gate of a node reads: features, its states or their feature-gated copies, v."""
+
+        def of_word(word: str) -> Tensor:
+            found = self.plan.states_of(node, word)
+            if not found or (self.plan.index == 0 and not self.mixture["gated"]):
+                return v[:, columns_in(self.features_of(node, word))]
+            taken: list[Tensor] = []
+            for m in found:
+                reader = self.plan.gated_by(node, m) if self.mixture["gated"] else None
+                taken += states[m] if reader is None else gated[reader]
+            return torch.cat(taken, 1)
+
+        if self.mixture["input"] == "none":
+            return v
+        return Reading(self.mixture, self.slices(node))(v, of_word)
 
     def weights(self, place: str, x: Tensor, experts: int) -> Tensor:
         """G [B, experts]: softmax of a Linear (section 3), 1 where there is no choice."""

@@ -26,11 +26,25 @@ GATES: dict[str, dict[str, Any]] = {
         "hidden": [],
         "hidden_activation": "relu",
         "input": "path",
+        "detach": False,
         "sees": "path",
         "gated": False,
     },
-    "feature": {"loras": 2, "rank": 16, "mix": "after_sigmoid"},
-    "self": {"hidden": [], "hidden_activation": "relu", "input": "ungated", "sets": "outputs"},
+    "feature": {
+        "input": "own",
+        "detach": False,
+        "activation": "none",
+        "loras": 2,
+        "rank": 16,
+        "mix": "after_sigmoid",
+    },
+    "self": {
+        "hidden": [],
+        "hidden_activation": "relu",
+        "input": "ungated",
+        "detach": False,
+        "sets": "outputs",
+    },
 }
 TOWERS: dict[str, Any] = {
     "hidden": [64],
@@ -156,16 +170,22 @@ class Plan:
         return self.expert(node)["inputs"] == "each"
 
     def gate_states(self, node: str) -> list[str]:
-        """The states that the gate of `node` reads: its path's, nearest first, or only that.
+        """The states that the gate of `node` reads and sends gradients into."""
+        gate = self.gate("mixture")
+        taken = [gate["input"]] if isinstance(gate["input"], str) else gate["input"]
+        cut = taken if gate["detach"] is True else gate["detach"] or []
+        return [m for word in taken if word not in cut for m in self.states_of(node, word)]
 
-        None behind the first layer where gates read the features, and where they read nothing.
+    def states_of(self, node: str, word: str) -> list[str]:
+        """The states that a word means to the gate of `node`: its path's, nearest first, or one.
+
+        None behind the first layer where it means the features.
         """
-        taken = self.gate("mixture")["input"]
-        if taken == "none" or (taken == "v" and self.index > 0):
+        if word not in ("path", "own", "v") or (word == "v" and self.index > 0):
             return []
-        if taken == "v":
+        if word == "v":
             return [self.source(node)]
-        if taken == "path":
+        if word == "path":
             return [m for m in reversed(self.tree.path(node)) if m in self.inputs]
         return [self.source(node)]
 

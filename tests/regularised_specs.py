@@ -24,6 +24,8 @@ def draw_activations(rng: random.Random, spec: Spec) -> None:
     """Activations that the spec gives become others; so do defaults of towers and experts."""
     for section in _sections(spec):
         for key in ("activation", "hidden_activation"):
+            if "rank" in section:
+                continue  # a feature gate, which knows ReLU alone
             if section.get(key) in ACTIVATIONS:
                 section[key] = rng.choice(ACTIVATIONS)
     if rng.random() < 0.5:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from drawn_readings import add_readings
 from event_specs import add_sequences
 from hierarchies import (
     TASKS,
@@ -91,6 +92,7 @@ def draw_family(rng: random.Random) -> Spec:
             spec["gates"]["meta"] = [draw_free_kinds(rng, 0.4) for _ in layers[:-1]]
         if maybe(rng, 0.3):
             spec["gates"]["task"] = draw_free_kinds(rng, 0.4)
+    add_readings(rng, spec)
     repair(spec)
     last = plans(spec)[-1]
     if maybe(rng) and last.outputs != [SHARED] and last.gate("mixture")["sees"] == "path":
@@ -164,6 +166,7 @@ def draw_topology(rng: random.Random, mend: bool = True) -> Spec:
             if not plan.visible(node):
                 plan.given["experts"][node] = 1
         inputs = plan.outputs
+    add_readings(rng, spec)
     if mend:
         repair(spec)
     for plan in plans(spec)[1:]:

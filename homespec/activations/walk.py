@@ -18,6 +18,8 @@ from homespec.graph import Graph
 from homespec.graph.inputs import columns_read, readings_of
 from homespec.graph.nodes import (
     INPUT,
+    Columns,
+    Detached,
     ExpertSet,
     FeatureGate,
     Gate,
@@ -172,10 +174,11 @@ def _read(ports: tuple[Port, ...], values: Values) -> Tensor:
 def _feature_gate(
     trunk: Trunk, node: FeatureGate, values: Values, _: Edit | None
 ) -> tuple[Tensor, GateParts]:
-    x_BN, module = _read(node.reads, values), trunk.module(node)
-    logits = [lora(x_BN) for lora in module.loras]
+    x_BN, read_BM = values[node.reads[0].node], _read(node.reading, values)
+    module = trunk.module(node)
+    logits = [lora(read_BM) for lora in module.loras]
     alone = len(logits) == 1
-    weights_BL = x_BN.new_ones(len(x_BN), 1) if alone else module.router(x_BN).softmax(-1)
+    weights_BL = x_BN.new_ones(len(x_BN), 1) if alone else module.router(read_BM).softmax(-1)
     gate_BN = mixed_gate(node, weights_BL, logits)
     return x_BN * gate_BN, GateParts(x_BN, gate_BN, weights_BL, logits)
 
@@ -188,6 +191,15 @@ def mixed_gate(node: FeatureGate, weights_BL: Tensor, logits: list[Tensor]) -> T
     mixture = sum(w_B1 * u_BN for w_B1, u_BN in zip(columns, parts, strict=True))
     assert isinstance(mixture, Tensor)
     return 2 * (mixture if after else mixture.sigmoid())
+
+
+def _columns(trunk: Trunk, node: Columns, values: Values, _: Edit | None) -> tuple[Tensor, None]:
+    x = values[node.reads[0].node]
+    return torch.cat([x[:, start:end] for start, end in node.slices], -1), None
+
+
+def _detached(trunk: Trunk, node: Detached, values: Values, _: Edit | None) -> tuple[Tensor, None]:
+    return values[node.reads[0].node].detach(), None
 
 
 def _experts(trunk: Trunk, node: ExpertSet, values: Values, _: Edit | None) -> tuple[Tensor, None]:
@@ -261,6 +273,8 @@ def _product(trunk: Trunk, node: Product, values: Values, _: Edit | None) -> tup
 
 
 COMPUTE: dict[type[Node], Callable[..., tuple[Tensor, Any]]] = {
+    Columns: _columns,
+    Detached: _detached,
     FeatureGate: _feature_gate,
     ExpertSet: _experts,
     Gate: _gate,

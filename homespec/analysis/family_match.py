@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from homespec.graph import Graph
-from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Placed, Port, SelfGate
+from homespec.graph.nodes import Detached, ExpertSet, FeatureGate, Gate, Placed, Port, SelfGate
 from homespec.lower import Lowered, lower
 from homespec.resolve import Resolved
 from homespec.resolve.families import FAMILIES, Family, Topology
@@ -32,6 +32,7 @@ READS = {
 }
 TOGETHER = "that read one state together"
 ACTING = "that read a state"
+MADE = {True: "MLPs", False: "LoRAs"}
 
 
 Traits = dict[str, dict[str, Any]]
@@ -48,6 +49,8 @@ OF_SETS: dict[str, Word] = {
     "reads each": lambda mine, _: f"experts {'with a state each' if mine else TOGETHER}",
     "has a feature gate": lambda mine, _: "feature gates" if mine else "no feature gates",
     "mix": lambda *_: "LoRAs mixed before their sigmoid",
+    "feature gate is an MLP": lambda mine, _: f"feature gates made of {MADE[mine]}",
+    "feature gate reads": lambda mine, _: f"feature gates that read {' and '.join(mine)}",
 }
 OF_GATES: dict[str, Word] = {
     "self gate is deep": lambda *_: "self gates with hidden layers",
@@ -152,7 +155,7 @@ def _compared(layer: Layer, family: Family, mine: Graph, theirs: Graph) -> Itera
     else:
         yield from _by_place(layer, "self gates", here_only, len(here_only))
     yield from _mask(layer, family)
-    reads = f"gates that read {READS[layer.gates.mixture.input]}"
+    reads = f"gates that read {_reading(layer)}"
     yield from _differing(layer, here, there, {**OF_GATES, "reads": lambda *_: reads})
 
 
@@ -179,6 +182,8 @@ def _traits_of(graph: Graph, node: Placed) -> Iterator[tuple[str, Any]]:
             yield "has a feature gate", isinstance(gate, FeatureGate)
             if isinstance(gate, FeatureGate):
                 yield "mix", gate.mix
+                yield "feature gate is an MLP", gate.activation != "none"
+                yield "feature gate reads", _values(graph, gate.reading)
         case SelfGate():
             yield "self gate", True
             yield "self gate is deep", len(node.widths) > 2
@@ -187,24 +192,35 @@ def _traits_of(graph: Graph, node: Placed) -> Iterator[tuple[str, Any]]:
         case Gate() if node.choices > 1:
             yield "is deep", len(node.widths) > 2
             yield "is gated", _is_gated(graph, node)
-            yield "reads", _values(graph, node)
+            yield "reads", _values(graph, node.reads)
+
+
+def _reading(layer: Layer) -> str:
+    """What the mixture gates of a layer read, in words."""
+    read = layer.gates.mixture.input
+    return READS[read] if isinstance(read, str) else " and ".join(read)
 
 
 def _is_gated(graph: Graph, gate: Gate) -> bool:
     """Whether a gate reads the output of feature gates."""
-    return any(isinstance(graph[port.node], FeatureGate) for port in gate.reads)
+    return any(isinstance(graph[graph.attached(p).node], FeatureGate) for p in gate.reads)
 
 
-def _values(graph: Graph, gate: Gate) -> tuple[str, ...]:
-    """The tree nodes whose states a gate reads, through feature gates if any; or the name of v."""
+def _values(graph: Graph, ports: tuple[Port, ...]) -> tuple[str, ...]:
+    """The tree nodes whose states a gate reads, through feature gates if any; or the name of v.
+
+    Values into which it sends no gradient are others.
+    """
 
     def value(port: Port) -> str:
         node = graph[port.node]
+        if isinstance(node, Detached):
+            return f"{value(node.reads[0])}, detached"
         if isinstance(node, FeatureGate):
             return value(node.reads[0])
         return node.path[0] if isinstance(node, Placed) else node.name
 
-    return tuple(dict.fromkeys(map(value, gate.reads)))
+    return tuple(dict.fromkeys(map(value, ports)))
 
 
 def _differing(

@@ -12,6 +12,8 @@ from typing import Any
 from homespec.analysis.costs import Cost, cost_of
 from homespec.graph import Graph
 from homespec.graph.nodes import (
+    Columns,
+    Detached,
     ExpertSet,
     Feature,
     FeatureGate,
@@ -281,6 +283,10 @@ def _read(graph: Graph, port: Port) -> str:
 def _value(graph: Graph, port: Port) -> str:
     """A short description of a gate's or set's input: v, a tree node's state, or its gated copy."""
     maker = graph[port.node]
+    if isinstance(maker, Detached):
+        return f"{_value(graph, maker.reads[0])} (detached)"
+    if isinstance(maker, Columns):
+        return ", ".join(maker.features)
     if not isinstance(maker, Placed):
         return "v"
     if isinstance(maker, Reading):

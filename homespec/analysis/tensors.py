@@ -17,6 +17,8 @@ from homespec.analysis.axes import Axis, Part, channels, whole
 from homespec.graph import Graph
 from homespec.graph.identity import SAME, Key, Renames
 from homespec.graph.nodes import (
+    Columns,
+    Detached,
     ExpertSet,
     Feature,
     FeatureGate,
@@ -126,8 +128,10 @@ class Labels(Sizes):
                 return (Part(("feature", *label), node.width),)
             case Sequence():
                 return self._sequence(node)
-            case FeatureGate():
+            case FeatureGate() | Detached():
                 return self.value(node.reads[0])
+            case Columns():
+                return tuple(p for port in self.graph.features_of(node) for p in self.value(port))
         assert isinstance(node, Mix)
         return (Part(("state", node.layer, self.renames.place(node.place)), node.width),)
 
@@ -275,14 +279,18 @@ def _rows(node: Feature) -> Iterator[Part]:
 
 
 def _feature_gate(node: FeatureGate, sizes: Sizes) -> Iterator[Own]:
-    x = sizes.read(node.reads, node.width)
+    x = sizes.read(node.reads[:1], node.width)
+    read = sizes.read(node.reading, node.read_width)
     if node.loras > 1:
         loras = Axis("choice", tuple(Part(("lora", i), 1) for i in range(node.loras)))
-        yield from _linear("router", loras, x)
+        yield from _linear("router", loras, read)
     rank = Axis("rank", (Part(("rank",), node.rank, grows=True),))
+    bias = node.activation != "none"
     for i in range(node.loras):
-        yield Own(f"loras.{i}.down.weight", (rank, x), part=i)
-        yield Own(f"loras.{i}.up.weight", (Axis("channels", x.parts), rank), part=i)
+        for own in _linear(f"loras.{i}.down", rank, read, bias):
+            yield own._replace(part=i)
+        for own in _linear(f"loras.{i}.up", Axis("channels", x.parts), rank, bias):
+            yield own._replace(part=i)
 
 
 def _experts(node: ExpertSet, sizes: Sizes) -> Iterator[Own]:

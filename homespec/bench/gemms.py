@@ -77,10 +77,10 @@ def _gemms(node: nodes.Node, trained: bool) -> Iterator[Gemm]:
                 yield Gemm(product.name, product.inputs, product.outputs, rows=product.rows)
         case nodes.FeatureGate():
             if node.loras > 1:
-                yield Gemm(f"{node.name}.router", node.width, node.loras, trained)
+                yield Gemm(f"{node.name}.router", node.read_width, node.loras, trained)
             for index in range(node.loras):
                 lora = f"{node.name}.loras.{index}"
-                yield Gemm(f"{lora}.down", node.width, node.rank, trained)
+                yield Gemm(f"{lora}.down", node.read_width, node.rank, trained)
                 yield Gemm(f"{lora}.up", node.rank, node.width)
         case nodes.ExpertSet():
             for index in range(node.count):

@@ -16,6 +16,7 @@ from homespec.checks import (
     design_rules,
     event_rules,
     expert_rules,
+    gate_input_rules,
     gate_rules,
     graph_rules,
     group_rules,
@@ -38,6 +39,8 @@ from homespec.resolve import Resolved
 
 S = TypeVar("S", bound=Resolved)
 Check = Callable[[S], list[Diagnostic]]
+OF_GRAPHS = (gate_input_rules.detached_parameters, gate_input_rules.all_features_listed)
+"""Rules on what gates read that need the graph."""
 
 
 def check_names(resolved: Resolved) -> list[Diagnostic]:
@@ -59,6 +62,7 @@ def check_names(resolved: Resolved) -> list[Diagnostic]:
         _rules(topology_rules, *mixed),
         [layer_rules.too_big],
         _rules(layer_rules, layer_rules.too_big),
+        _rules(gate_input_rules, *OF_GRAPHS),
     )
 
 
@@ -97,9 +101,15 @@ def check_graph(lowered: Lowered) -> list[Diagnostic]:
             *_rules(graph_rules, widths),
             *_rules(tower_rules),
             *_rules(reading_rules),
+            gate_input_rules.detached_parameters,
             *_rules(promise_rules, promise_rules.unknown_promise),
         ],
-        [*_rules(expert_rules), *_rules(design_rules), *_rules(gate_rules)],
+        [
+            *_rules(expert_rules),
+            *_rules(design_rules),
+            *_rules(gate_rules),
+            gate_input_rules.all_features_listed,
+        ],
     )
 
 

@@ -171,7 +171,8 @@ def rank_not_low(lowered: Lowered) -> Iterator[Finding]:
     A LoRA of rank r on a width n costs 2 n r weights, a full matrix n². From r = n/2 on the
     low-rank form saves nothing.
     """
-    high = [gate for gate in lowered.graph.of(FeatureGate) if 2 * gate.rank > gate.width]
+    gates = lowered.graph.of(FeatureGate)
+    high = [gate for gate in gates if gate.activation == "none" and _is_high(gate)]
     for alike in by_cause(high, lambda gate: gate.span).values():
         gate, several = min(alike, key=lambda gate: gate.width), len(alike) > 1
         yield Finding(
@@ -183,6 +184,11 @@ def rank_not_low(lowered: Lowered) -> Iterator[Finding]:
             label="more weights than a full matrix",
             help=f"use a rank of at most {max(1, gate.width // 4)}",
         )
+
+
+def _is_high(gate: FeatureGate) -> bool:
+    """Whether a LoRA has more weights than a matrix from what it reads to what it scales."""
+    return gate.rank * (gate.read_width + gate.width) > gate.read_width * gate.width
 
 
 @rule("HS410", "label-leak", Severity.WARNING)

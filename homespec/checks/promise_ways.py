@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from homespec.checks.promises import Tree
 from homespec.diagnostics import Label
 from homespec.graph.nodes import (
+    VIEWS,
     ExpertSet,
     FeatureGate,
     Gate,
@@ -31,7 +32,7 @@ KINDS: dict[type[Node], str] = {
 
 def in_words(way: list[Node]) -> str:
     """The way from the experts to the task, without what merely scales a value."""
-    steps = [_step(node) for node in reversed(way) if not isinstance(node, FeatureGate)]
+    steps = [_step(node) for node in reversed(way) if not isinstance(node, (FeatureGate, *VIEWS))]
     return " → ".join(steps)
 
 

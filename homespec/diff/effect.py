@@ -62,7 +62,7 @@ FUNCTION: dict[type[Node], tuple[str, ...]] = {
         "scale", "length", "pool", "weighted",
     ),
     Sequence: ("max_len",),
-    FeatureGate: ("mix",),
+    FeatureGate: ("mix", "activation"),
     ExpertSet: ("norm", "activation", "hidden_activation", "eps"),
     Gate: ("hidden_activation",),
     SelfGate: ("hidden_activation",),
@@ -179,12 +179,12 @@ class Effects:
 
         Additional ones are a matter of its weights.
         """
-        read = {self._old_key(port) for port in old.reads}
-        for port in node.reads:
+        read = {self._old_key(port) for port in self._old.values(old.reads)}
+        for port in self._new.values(node.reads):
             key, through = self._new_key(port), port
             while key not in read and key not in self._before and self._is_feature_gate(through):
                 yield Effect(Change.NEUTRAL, self._new[through.node], "is new and starts at 1")
-                (through,) = self._new[through.node].reads
+                through = self._new.attached(self._new[through.node].reads[0])
                 key = self._new_key(through)
             if key in read:
                 read.remove(key)
@@ -208,7 +208,7 @@ def _is_idle(field: str, old: Node, node: Node) -> bool:
     """Whether neither node uses a field."""
     match old, node:
         case FeatureGate(), FeatureGate():
-            return max(old.loras, node.loras) == 1
+            return field == "mix" and max(old.loras, node.loras) == 1
         case Tower(), Tower():
             return len(node.widths) == 2
         case ((ExpertSet() | Gate()), (ExpertSet() | Gate())):

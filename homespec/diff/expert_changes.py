@@ -11,8 +11,19 @@ from homespec.diff.breaks import Breaks
 from homespec.diff.pair import Match, Pair, both, change
 from homespec.diff.tower_changes import tower_norm_numbers
 from homespec.diff.what import what_of, widths_after
+from homespec.graph import Graph
 from homespec.graph.identity import Key, Renames
-from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Mix, Node, Placed, SelfGate
+from homespec.graph.nodes import (
+    Detached,
+    ExpertSet,
+    FeatureGate,
+    Gate,
+    Mix,
+    Node,
+    Placed,
+    Port,
+    SelfGate,
+)
 from homespec.lower import Lowered
 
 NOTHING: Key = ("", "nothing")
@@ -180,6 +191,8 @@ def feature_gates(pair: Pair) -> Iterator[Finding]:
 
 def _loras(node: Node) -> str:
     assert isinstance(node, FeatureGate)
+    if node.activation != "none":
+        return f"an MLP with {node.rank} hidden units"
     return f"{node.loras} LoRA{'s' if node.loras > 1 else ''} of rank {node.rank}"
 
 
@@ -238,7 +251,7 @@ def gate_inputs(pair: Pair) -> Iterator[Finding]:
 
     Columns for states that both gates read are kept; the others start fresh or are dropped.
     """
-    for kind in (Gate, SelfGate):
+    for kind in (Gate, SelfGate, FeatureGate):
         differ = (m for m in _stayed(pair, kind) if _differ(*_reads(pair, m)))
         for matches in pair.by_cause(differ, lambda m: repr(_reads(pair, m))):
             was, now = map(_states, _reads(pair, matches[0]))
@@ -253,13 +266,21 @@ def _stayed(pair: Pair, kind: type[Node]) -> Iterator[Match]:
 
 
 def _reads(pair: Pair, match: Match) -> tuple[set[Key], set[Key]]:
-    was = {pair.renames.value(pair.old.graph[port.node]) for port in match.old.reads}
-    now = {Renames().value(pair.new.graph[port.node]) for port in match.new.reads}
+    before, after = pair.old.graph, pair.new.graph
+    was = {pair.renames.value(before[port.node]) for port in before.values(_of_gate(match.old))}
+    now = {Renames().value(after[port.node]) for port in after.values(_of_gate(match.new))}
     return _or_nothing(match.old, was), _or_nothing(match.new, now)
 
 
+def _of_gate(node: Node) -> tuple[Port, ...]:
+    """The values of which a gate is computed."""
+    return node.reading if isinstance(node, FeatureGate) else node.reads
+
+
 def _or_nothing(node: Node, keys: set[Key]) -> set[Key]:
-    """What a gate reads; a static one has a key that no value has."""
+    """What a gate reads; nothing, and what a feature gate scales, have keys of their own."""
+    if isinstance(node, FeatureGate) and len(node.reads) == 1:
+        return {("", "its input")}
     return {NOTHING} if isinstance(node, Gate) and node.is_static else keys
 
 
@@ -275,6 +296,38 @@ def _states(keys: set[Key]) -> str:
     gated = sorted(key[-1] for key in keys if key[0] == "feature_gate")
     parts = [listed(names)] if names else []
     return " and ".join([*parts, *([f"gated copies for {listed(gated)}"] if gated else [])])
+
+
+@change("HS661", "gate-detach", Breaks.TRAINING)
+def gate_detach(pair: Pair) -> Iterator[Finding]:
+    """Gates that send gradients into other values than before.
+
+    A trained model stays as it is: `detach` acts on gradients alone. From now on, the loss moves
+    what the gates read through them, or no longer does.
+    """
+    for kind in (Gate, SelfGate, FeatureGate):
+        for matches in pair.by_cause(_redetached(pair, kind), lambda _: ""):
+            was, now = _gradients(pair, matches[0])
+            yield both(matches[0], f"{what_of(matches)} sends {now}, sent {was}", was, now)
+
+
+def _redetached(pair: Pair, kind: type[Node]) -> Iterator[Match]:
+    for match in _stayed(pair, kind):
+        was, now = _reads(pair, match)
+        if was == now and len({*_gradients(pair, match)}) == 2:
+            yield match
+
+
+def _gradients(pair: Pair, match: Match) -> tuple[str, str]:
+    """Where a gate of each spec sends gradients."""
+    was = _sent(pair.old.graph, match.old, pair.renames)
+    return was, _sent(pair.new.graph, match.new, Renames())
+
+
+def _sent(graph: Graph, node: Node, renames: Renames) -> str:
+    cut = [p for p in _of_gate(node) if isinstance(graph[p.node], Detached)]
+    keys = {renames.key(graph[port.node]) for port in graph.values(cut)}
+    return f"no gradient into {_states(keys)}" if keys else "gradients into all that it reads"
 
 
 @change("HS655", "mask", Breaks.CHECKPOINT, Breaks.NUMERICS)
@@ -360,5 +413,5 @@ def _seen(pair: Pair, match: Match) -> tuple[list[str], list[str]]:
 EXPERT_CHANGES = (
     layers, experts_owned, expert_count, expert_widths, expert_norm, expert_activation, norm_eps,
     norm_momentum, feature_gates, feature_gate_mix, self_gates, gates, gate_inputs, mask,
-    foreign_gradients, gate_activation,
+    foreign_gradients, gate_activation, gate_detach,
 )  # fmt: skip

@@ -32,6 +32,14 @@ NODE: Kinds = ("group", "task")
 
 FEATURE = Place(("features", ANY), ("feature",), on_key=True, declares=True)
 
+GATES = (
+    ("gates", ANY),
+    ("gates", ANY, ANY),
+    ("gates", ANY, ITEM, ANY),
+    ("layers", ITEM, "gates", ANY),
+)
+"""The sections of gates, which list features that they read."""
+
 PLACES = (
     Place(("tasks", ANY), ("task",), on_key=True, declares=True),
     Place(("groups", ANY), ("group",), on_key=True, declares=True),
@@ -52,6 +60,7 @@ PLACES = (
     Place(("experts", ANY, ITEM, "nodes", ANY), NODE, on_key=True),
     Place(("layers", ITEM, "experts", ANY), NODE, on_key=True, root=True),
     Place(("layers", ITEM, "outputs", ITEM), NODE, root=True),
+    *(Place((*path, key, ITEM), ("feature",)) for path in GATES for key in ("input", "detach")),
     Place(("expect", "isolated", ITEM, ITEM), NODE),
     Place(("expect", "reads", ANY), NODE, on_key=True),
     Place(("expect", "reads", ANY, ITEM), NODE, root=True),

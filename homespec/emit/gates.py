@@ -20,10 +20,11 @@ from homespec.graph.nodes import (
     SelfGate,
 )
 
-ATTRIBUTES = {"down": "downs", "gate": "gates", "self_gate": "self_gates"}
+ATTRIBUTES = {"down": "downs", "hidden": "hiddens", "gate": "gates", "self_gate": "self_gates"}
 """The classes for projections with a single purpose."""
 PATTERNS = {
     "down": "feature_gates.{layer}.{{}}.loras.{{}}.down",
+    "hidden": "feature_gates.{layer}.{{}}.loras.{{}}.down",
     "router": "feature_gates.{layer}.{{}}.router",
     "gate": "gates.{layer}.{{}}.linears.0",
     "self_gate": "self_gates.{layer}.{{}}.linears.0",
@@ -213,6 +214,8 @@ def emit_feature_gates(batch: Batch, scope: Scope) -> Block:
     cls = f"FeatureGates{kind}" if first.loras > 1 else "SingleFeatureGates"
     if isinstance(first, FusedFeatureGate):
         cls = f"Fused{cls}"
+    if first.activation != "none":
+        cls = "MLPFeatureGates"
     names = scope.named(
         f"feature_gates.{first.layer}.{{}}.loras.{{}}", places_of(members), first.loras
     )
@@ -221,6 +224,7 @@ def emit_feature_gates(batch: Batch, scope: Scope) -> Block:
     if len({m.reads[0] for m in members}) > 1:
         read = scope.stacked([m.reads[0] for m in members])
     purposes = ("down", "router") if first.loras > 1 else ("down",)
+    purposes = purposes if first.activation == "none" else ("hidden",)
     forward: list[tuple[str, Expr]] = []
     arguments = {"x": read}
     for purpose in purposes:

@@ -29,7 +29,7 @@ APART = (Feature, Sequence, Input, Reading, Objective)
 """Nodes outside of the trunk."""
 SKELETON = ("Features", "Trunk", "Model")
 """The classes of every file that are not blocks."""
-MODULES = ("stacks", "norms", "gates", "kernels", "plain", "products")
+MODULES = ("stacks", "norms", "gates", "kernels", "plain", "plain_gates", "products")
 """The modules of the trunk's blocks, in reading order."""
 FOR_INFERENCE = ("stacks.linear_init", "kernels.run_gates", "kernels.register_gates")
 """The blocks that have another variant in files for inference."""

@@ -12,6 +12,7 @@ from homespec.emit.layout import Expr, literal, sequence
 from homespec.graph import Graph
 from homespec.graph.nodes import (
     Batch,
+    Columns,
     ExpertSet,
     FeatureGate,
     FusedFeatureGate,
@@ -152,10 +153,13 @@ class Naming:
 
     def _label_of_reads(self, reads: list[tuple[Port, ...]]) -> str:
         """The name of projections: that of the states that they read, the nearest of a path."""
-        nearest = [self.graph[port.node] for port, *_ in reads]
+        ports = [self.graph.attached(port) for port, *_ in reads]
+        nearest = [self.graph[port.node] for port in ports]
+        if any(isinstance(node, Columns) for node in nearest):
+            return "features"
         states = [
             node.members[port.member or 0] if isinstance(node, Batch) else node
-            for node, (port, *_) in zip(nearest, reads, strict=True)
+            for node, port in zip(nearest, ports, strict=True)
         ]
         if any(isinstance(node, Input) for node in states):
             return "x"

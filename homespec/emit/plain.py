@@ -24,6 +24,9 @@ from homespec.emit.trunk import product
 from homespec.graph import Graph
 from homespec.graph.nodes import (
     INPUT,
+    VIEWS,
+    Columns,
+    Detached,
     ExpertSet,
     FeatureGate,
     Gate,
@@ -119,6 +122,11 @@ def emit_node(node: Node, variables: Variables, styles: Styles) -> Block:
 
 
 def _variable(node: Node) -> str:
+    if isinstance(node, Columns):
+        edges = (str(edge) for edges in node.slices for edge in edges)
+        return "_".join(["columns", *node.reads[0].node.split("."), *edges])
+    if isinstance(node, Detached):
+        return f"detached_{node.reads[0].node.replace('.', '_')}"
     if isinstance(node, Placed):
         return f"{LETTERS[node.kind]}_{node.layer}_{node.identifier}"
     assert isinstance(node, Tower)
@@ -150,15 +158,33 @@ def _read(ports: tuple[Port, ...], variables: Variables) -> Expr:
 
 
 def _feature_gate(node: FeatureGate, variables: Variables, _: Styles) -> Block:
-    if node.loras == 1:
-        make = call("SingleFeatureGate", str(node.width), str(node.rank))
+    reads_others = len(node.reads) > 1 or node.activation != "none"
+    widths = [str(node.read_width)] * reads_others + [str(node.width)]
+    kind = "Reading" if reads_others else "Feature"
+    if node.activation != "none":
+        make = call("MLPFeatureGate", *widths, str(node.rank))
+    elif node.loras == 1:
+        make = call(f"Single{kind}Gate", *widths, str(node.rank))
     else:
-        kind = "OfLogits" if node.mix == "before_sigmoid" else ""
-        make = call(f"FeatureGate{kind}", str(node.width), str(node.loras), str(node.rank))
-    use = call(module_path(node), _read(node.reads, variables))
+        of = "OfLogits" if node.mix == "before_sigmoid" else ""
+        make = call(f"{kind}Gate{of}", *widths, str(node.loras), str(node.rank))
+    x, *others = (_read(ports, variables) for ports in (node.reads[:1], node.reading))
+    home = "plain_gates" if reads_others else "plain"
+    use = call(module_path(node), x, *(others if reads_others else ()))
     return Block(
-        node, [(module_path(node), make)], [(_variable(node), use)], {f"plain.{make.head}"}
+        node, [(module_path(node), make)], [(_variable(node), use)], {f"{home}.{make.head}"}
     )
+
+
+def _columns(node: Columns, variables: Variables, _: Styles) -> Block:
+    x = variables[node.reads[0].node].name
+    pieces: list[Expr] = [f"{x}[:, {start}:{end}]" for start, end in node.slices]
+    joined = call("torch.cat", sequence(pieces, "[]"), dim="-1")
+    return Block(node, forward=[(_variable(node), pieces[0] if len(pieces) == 1 else joined)])
+
+
+def _detached(node: Detached, variables: Variables, _: Styles) -> Block:
+    return Block(node, forward=[(_variable(node), f"{_read(node.reads, variables)}.detach()")])
 
 
 def _experts(node: ExpertSet, variables: Variables, styles: Styles) -> Block:
@@ -275,7 +301,7 @@ def _module_dict(modules: dict[str, Any] | Expr) -> Expr:
 def _forward(blocks: list[Block]) -> Iterator[str]:
     layer = ""
     for block in blocks:
-        if _layer_of(block.node) != layer:
+        if not isinstance(block.node, VIEWS) and _layer_of(block.node) != layer:
             if layer:
                 yield ""
             layer = _layer_of(block.node)
@@ -291,6 +317,8 @@ def _layer_of(node: Node) -> str:
 
 
 EMITTERS: dict[type[Node], Callable[..., Block]] = {
+    Columns: _columns,
+    Detached: _detached,
     FeatureGate: _feature_gate,
     ExpertSet: _experts,
     Gate: _gate,

@@ -9,9 +9,9 @@ from dataclasses import replace
 from itertools import groupby
 
 from homespec.emit.block import Attribute, Head, Value
-from homespec.emit.layout import Expr, call, literal, sequence, strings
+from homespec.emit.layout import Expr, call, literal, sequence, strings, then
 from homespec.emit.naming import Naming
-from homespec.graph.nodes import INPUT, SPLIT, Batch, Port
+from homespec.graph.nodes import INPUT, SPLIT, Batch, Columns, Detached, Port
 
 Reads = tuple[Port, ...]
 RESERVED = ("self", "named", "mix", "mix_each", "torch", "F")
@@ -137,6 +137,13 @@ class Scope:
 
     def stacked(self, ports: Sequence[Port], rest: int = 2) -> Expr:
         """The values of `ports` along a new first axis; `rest` counts the axes after it."""
+        graph = self.naming.graph
+        view = graph[ports[0].node]
+        if isinstance(view, Detached):
+            inner = self.stacked([graph[port.node].reads[0] for port in ports], rest)
+            return then(inner, ".detach()")
+        if isinstance(view, Columns):
+            return _joined([self._columns(run) for run in self._alike(ports)])
         pieces: list[Expr] = []
         for first, last, times in _repeated_slices(ports):
             piece = self.part(first, last)
@@ -146,6 +153,18 @@ class Scope:
                 piece = f"{piece}.repeat_interleave({times}, 0)"
             pieces.append(piece)
         return _joined(pieces)
+
+    def _alike(self, ports: Sequence[Port]) -> list[list[Columns]]:
+        """Runs of nodes that are the same columns of what they read."""
+        nodes = [node for p in ports if isinstance(node := self.naming.graph[p.node], Columns)]
+        return [list(run) for _, run in groupby(nodes, key=lambda node: node.slices)]
+
+    def _columns(self, nodes: list[Columns]) -> Expr:
+        """The same columns of one or more values."""
+        node, ports = nodes[0], [node.reads[0] for node in nodes]
+        x = self.stacked(ports)
+        pieces = [then(x, f"[:, {start}:{end}]") for start, end in node.slices]
+        return pieces[0] if len(pieces) == 1 else call("torch.cat", sequence(pieces, "[]"), dim="1")
 
     def whole(self, ports: Sequence[Port]) -> str | None:
         """The variable whose members are exactly those of `ports`, if there is one."""

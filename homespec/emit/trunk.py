@@ -27,7 +27,7 @@ from homespec.emit.naming import Naming, once, places_of
 from homespec.emit.readings import emit_readings
 from homespec.emit.scope import Scope, Values
 from homespec.graph import Graph
-from homespec.graph.nodes import Batch, Gate, Node, Placed, Product, Tower
+from homespec.graph.nodes import VIEWS, Batch, Gate, Node, Placed, Product, Tower
 
 HARD = "\N{NO-BREAK SPACE}"
 """Space that keeps shapes on one line."""
@@ -102,7 +102,8 @@ def _by_layer(nodes: Sequence[Node]) -> dict[str | None, list[Node]]:
     """The nodes of each layer, in dependency order; layers only read earlier ones."""
     found: dict[str | None, list[Node]] = {}
     for node in nodes:
-        found.setdefault(_layer_of(node), []).append(node)
+        if not isinstance(node, VIEWS):  # which are written where they are read
+            found.setdefault(_layer_of(node), []).append(node)
     return dict(sorted(found.items(), key=lambda item: item[0] is None))
 
 

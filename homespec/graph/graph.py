@@ -8,7 +8,20 @@ from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from homespec.diagnostics import Span
-from homespec.graph.nodes import Batch, FeatureGate, Input, Mix, Node, Port, Projection, Reading
+from homespec.graph.nodes import (
+    Batch,
+    Columns,
+    Detached,
+    Feature,
+    FeatureGate,
+    Input,
+    Mix,
+    Node,
+    Port,
+    Projection,
+    Reading,
+)
+from homespec.graph.sequences import Sequence
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -125,8 +138,29 @@ class Graph:
         """Width of the value of a feature gate, a mixture or the input."""
         node = self[port.node]
         node = node.members[port.member or 0] if isinstance(node, Batch) else node
-        assert isinstance(node, Input | Reading | FeatureGate | Mix)
+        assert isinstance(node, Input | Reading | FeatureGate | Mix | Columns | Detached)
         return node.width
+
+    def attached(self, port: Port) -> Port:
+        """The value itself where this is one through which no gradient flows."""
+        node = self[port.node]
+        return self.attached(node.reads[0]) if isinstance(node, Detached) else port
+
+    def features_of(self, node: Columns) -> Iterator[Port]:
+        """The features whose columns these are."""
+        for port in self[node.reads[0].node].reads:
+            feature = self[port.node]
+            if isinstance(feature, Feature | Sequence) and feature.short in node.features:
+                yield port
+
+    def values(self, ports: Iterable[Port]) -> Iterator[Port]:
+        """Values with or without their gradients; columns of v as the features that they are."""
+        for port in map(self.attached, ports):
+            node = self[port.node]
+            if isinstance(node, Columns):
+                yield from self.features_of(node)
+            else:
+                yield port
 
     def is_projected(self, node: Node) -> bool:
         """Whether a projection makes what a gate reads, or what a feature gate routes by."""
@@ -145,10 +179,13 @@ class Graph:
                 readers.setdefault(name, []).append(node)
         return readers
 
-    def ancestors(self, names: Iterable[str], known: Set[str] = frozenset()) -> set[str]:
+    def ancestors(
+        self, names: Iterable[str], known: Set[str] = frozenset(), detached: bool = True
+    ) -> set[str]:
         """Names of `names` and of everything that they depend on, without what is `known`.
 
-        With a name, all that it depends on has to be known.
+        With a name, all that it depends on has to be known. Unless `detached`, only what gradients
+        flow back to counts.
         """
         ancestors: set[str] = set()
         waiting = list(names)
@@ -156,7 +193,9 @@ class Graph:
             name = waiting.pop()
             if name not in ancestors and name not in known:
                 ancestors.add(name)
-                waiting += [port.node for port in self._nodes[name].reads]
+                node = self._nodes[name]
+                if detached or not isinstance(node, Detached):
+                    waiting += [port.node for port in node.reads]
         return ancestors
 
     def way(self, name: str, goals: Set[str], known: Set[str] = frozenset()) -> list[Node]:

@@ -131,6 +131,28 @@ class SplitInput(Input):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Columns(Node):
+    """Columns of v [B, V], those of some features -> [B, width]; `slices` are (start, end)."""
+
+    kind: ClassVar[str] = "columns"
+    features: tuple[str, ...]
+    slices: tuple[tuple[int, int], ...]
+    width: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detached(Node):
+    """A value [B, width] -> the same value, through which no gradient flows."""
+
+    kind: ClassVar[str] = "detached"
+    width: int
+
+
+VIEWS = (Columns, Detached)
+"""Nodes without weights or work of their own: parts of values, and values without gradients."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Placed(Node):
     """A node of one layer, at one node of the task tree.
 
@@ -170,14 +192,23 @@ class Reading(Placed):
 class FeatureGate(Placed):
     """x [B, N] -> x ⊙ Fea_Gate(x) [B, N] (HOME.md section 4). One LoRA needs no router.
 
-    It reads x; in an optimised graph also the projection that makes its low ranks and its router.
+    It reads x, then the values that the gate is computed of, `read_width` wide together, unless
+    that is x alone. In an optimised graph it reads the projection that makes its low ranks and its
+    router in place of them. With an `activation` its one LoRA is an MLP with biases.
     """
 
     kind: ClassVar[str] = "feature_gate"
     width: int
+    read_width: int
+    activation: Literal["none", "relu"] = "none"
     loras: int
     rank: int
     mix: Literal["after_sigmoid", "before_sigmoid"]
+
+    @property
+    def reading(self) -> tuple[Port, ...]:
+        """The values that the gate is computed of."""
+        return self.reads[1:] or self.reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,8 +311,8 @@ class SelfGate(Gate):
 class Section(NamedTuple):
     """Columns of a projection: those of `nodes`, `width` for each, that are read for one purpose.
 
-    `purpose` is down (without a bias), router, gate or self_gate. `loras` is how many matrices a
-    node's columns belong to.
+    `purpose` is down (without a bias), hidden, router, gate or self_gate. `loras` is how many
+    matrices a node's columns belong to.
     """
 
     purpose: str

@@ -10,6 +10,7 @@ from homespec.graph import Graph
 from homespec.graph.nodes import Activation, ExpertSet, FeatureGate, Gate, Mix, Port, SelfGate
 from homespec.lower.feature_nodes import add_reading
 from homespec.lower.initial import starts
+from homespec.lower.readings import reading
 from homespec.lower.states import State
 from homespec.resolve import Resolved
 from homespec.resolve.layers import Layer, SetPlan
@@ -111,20 +112,24 @@ class LayerBuilder:
         each = plan.experts.inputs == "each"
         places = _places(plan.node.name, len(source.ports) if each else 0)
         ports = [
-            self._add_feature_gate(plan.node, place, port, source.width)
+            self._add_feature_gate(plan.node, place, State((port,), source.width))
             for place, port in zip(places, source.ports, strict=True)
         ]
         return State(tuple(ports), source.width)
 
-    def _add_feature_gate(self, node: TreeNode, place: str, source: Port, width: int) -> Port:
-        gate = self.layer.gates.feature
+    def _add_feature_gate(self, node: TreeNode, place: str, x: State) -> Port:
+        gate, width, span = self.layer.gates.feature, x.width, self._gate_span("feature")
+        v = self._v_of(node)
+        read = reading(self.graph, gate, lambda word: self._named(node, word, x), v, span)
         whole = max(1, width // gate.loras)
         return self.graph.add(
             FeatureGate(
                 **self._placed("feature_gates", node, place),
-                reads=(source,),
-                span=self._gate_span("feature"),
+                reads=(*x.ports, *(() if read == [x] else _ports(read))),
+                span=span,
                 width=width,
+                read_width=sum(state.total for state in read),
+                activation=gate.activation,
                 loras=gate.loras,
                 rank=whole if gate.rank == "width/loras" else gate.rank,
                 mix=gate.mix,
@@ -147,20 +152,31 @@ class LayerBuilder:
         """What a gate reads and the layers between that and its logits; none without a reading."""
         hidden = gate.hidden if read else ()
         return Logits(
-            reads=tuple(port for state in read for port in state.ports),
+            reads=_ports(read),
             widths=(sum(state.total for state in read), *hidden, choices),
             hidden_activation=gate.hidden_activation,
             starts=starts(self.resolved.spec, len(hidden), gate.hidden_activation),
         )
 
     def _self_gate_input(self, node: TreeNode) -> list[State]:
-        """The state that the node's set reads, or the feature-gated copy of it, or nothing."""
-        match self.layer.gates.self.input:
-            case "none":
-                return []
-            case "gated":
+        """The state that the node's set reads, or the feature-gated copy of it, or others."""
+        gate = self.layer.gates.self
+
+        def states(word: str) -> list[State]:
+            if word == "gated":
                 return [self.fed[node.name]]
-        return [self._state_of(node)]
+            return self._named(node, word, self._state_of(node))
+
+        return reading(self.graph, gate, states, self._v_of(node), self._gate_span("self"))
+
+    def _named(self, node: TreeNode, word: str, own: State) -> list[State]:
+        """The states that a word means to a gate at a node."""
+        if word == "v":
+            return [self._v_of(node)]
+        if word != "path":
+            return [own]
+        states = self._path_states(node)
+        return [self._features_of(node, states)] if self.states is self.v else states
 
     def _add_gate(self, node: TreeNode, place: str, visible: list[SetPlan]) -> Port:
         gate = self.layer.gates.mixture
@@ -175,24 +191,34 @@ class LayerBuilder:
         )
 
     def _gate_input(self, node: TreeNode) -> list[State]:
-        """The distinct states along the node's path, nearest first; gated copies by option."""
+        """What the mixture gate of a node reads; gated copies of states by option."""
         gate = self.layer.gates.mixture
-        if gate.input == "none":
-            return []
-        if gate.input == "v" and self.states is not self.v:
-            return [next(self.v[step.name] for step in node.path if step.name in self.v)]
+
+        def states(word: str) -> list[State]:
+            if word == "v" and self.states is not self.v:
+                return [self._v_of(node)]
+            nearest_first = self._path_states(node, gate.gated)
+            if word == "path" and self.states is self.v and not gate.gated:
+                return [self._features_of(node, nearest_first)]
+            return nearest_first if word == "path" else nearest_first[:1]
+
+        return reading(self.graph, gate, states, self._v_of(node), self._gate_span("mixture"))
+
+    def _v_of(self, node: TreeNode) -> State:
+        """The features that a node may read: those of the nearest node that has any of its own."""
+        return next(self.v[step.name] for step in node.path if step.name in self.v)
+
+    def _path_states(self, node: TreeNode, gated: bool = False) -> list[State]:
+        """The distinct states along the node's path, nearest first, or their gated copies."""
         sources: dict[State, State] = {}
         for step in node.path:
             if not any(n.name in self.states for n in step.path):
                 break  # a free topology may leave the root without a state
             state = self._state_of(step)
-            copy = self.fed.get(step.name, state) if gate.gated else state
-            if state not in sources or (gate.gated and sources[state] == state):
+            copy = self.fed.get(step.name, state) if gated else state
+            if state not in sources or (gated and sources[state] == state):
                 sources[state] = copy
-        nearest_first = list(sources.values())
-        if gate.input == "path" and self.states is self.v and not gate.gated:
-            return [self._features_of(node, nearest_first)]
-        return nearest_first if gate.input == "path" else nearest_first[:1]
+        return list(sources.values())
 
     def _features_of(self, node: TreeNode, values: list[State]) -> State:
         """The features that a node and those above it read, each table once."""
@@ -249,6 +275,11 @@ class LayerBuilder:
         """The most specific place in the spec that speaks of this kind of gate."""
         sections = tuple((*path, kind) for path in self.layer.gate_sections)
         return self.resolved.first_span((*sections, ("family",)))
+
+
+def _ports(read: list[State]) -> tuple[Port, ...]:
+    """The values side by side."""
+    return tuple(port for state in read for port in state.ports)
 
 
 def _parent(node: TreeNode) -> str:

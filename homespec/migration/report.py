@@ -11,7 +11,16 @@ from homespec.diff.carry import Kind
 from homespec.diff.compare import Comparison
 from homespec.diff.summary import lines, summarise
 from homespec.graph.identity import SAME
-from homespec.graph.nodes import FeatureGate, Input, Mix, Node, Port, Reading
+from homespec.graph.nodes import (
+    Columns,
+    Detached,
+    FeatureGate,
+    Input,
+    Mix,
+    Node,
+    Port,
+    Reading,
+)
 
 
 def plan_lines(comparison: Comparison, kinds: Sequence[Kind] = ("resized", "new")) -> Iterator[str]:
@@ -81,7 +90,7 @@ class _Causes:
         node = self.graph[port.node]
         if isinstance(node, Mix):
             return self.graph[node.sets[0].node]
-        if isinstance(node, Input | Reading | FeatureGate):
+        if isinstance(node, Input | Reading | FeatureGate | Columns | Detached):
             for read in node.reads:
                 if changed & set(self.labels.value(read)):
                     return self._producer(read, changed)

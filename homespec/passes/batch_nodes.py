@@ -62,7 +62,8 @@ def batch_feature_gates(graph: Graph, single: bool = False) -> Graph:
     """Feature gates with the same layer, input width, rank and number of LoRAs become one batch."""
 
     def shape(node: FeatureGate) -> Hashable:
-        return (node.layer, node.width, node.loras, node.rank, node.mix)
+        read = node.read_width
+        return (node.layer, node.width, read, node.loras, node.rank, node.mix, node.activation)
 
     return _batch(graph, FeatureGate, "feature_gates", shape, single)
 

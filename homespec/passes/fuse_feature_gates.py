@@ -29,6 +29,8 @@ def _fused(node: Node) -> Node:
         return dataclasses.replace(node, members=tuple(map(_fused, node.members)))
     if not isinstance(node, FeatureGate):
         return node
+    if node.activation != "none":
+        return node
     if node.loras > MAX_LORAS or node.loras * node.rank > MAX_RANKS:
         return node
     fields = {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}

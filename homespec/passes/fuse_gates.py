@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 from homespec.graph import Graph
 from homespec.graph.nodes import (
+    Columns,
+    Detached,
     FeatureGate,
     Gate,
     Node,
@@ -27,7 +29,7 @@ from homespec.graph.nodes import (
     SelfGate,
 )
 
-PURPOSES = ("down", "router", "gate", "self_gate")
+PURPOSES = ("down", "hidden", "router", "gate", "self_gate")
 """The purposes of columns in order; those without a bias come first."""
 
 Value = tuple[Port, ...]
@@ -76,7 +78,7 @@ def fuse_gates(graph: Graph, single: bool = False) -> Graph:
             names[key] = projection.name
             nodes.append(projection)
         port = Port(names[key])
-        reads = (*node.reads, port) if isinstance(node, FeatureGate) else (port,)
+        reads = (node.reads[0], port) if isinstance(node, FeatureGate) else (port,)
         nodes.append(dataclasses.replace(node, reads=reads))
     return graph.with_nodes(nodes)
 
@@ -88,8 +90,9 @@ def _key(part: Part, single: bool) -> Key:
 def parts_of(node: Node) -> list[Part]:
     """The Linears of a node that can be part of a projection, as columns."""
     if isinstance(node, FeatureGate):
-        down = Part(node, node.reads, "down", node.loras * node.rank, node.loras)
-        router = Part(node, node.reads, "router", node.loras)
+        purpose = "down" if node.activation == "none" else "hidden"
+        down = Part(node, node.reading, purpose, node.loras * node.rank, node.loras)
+        router = Part(node, node.reading, "router", node.loras)
         return [down, router] if node.loras > 1 else [down]
     if isinstance(node, Gate) and node.reads and len(node.widths) == 2:
         if isinstance(node, SelfGate):
@@ -123,6 +126,10 @@ def _projection(
 
 def _place(graph: Graph, port: Port) -> str:
     node = graph[port.node]
+    if isinstance(node, Detached):
+        return f"{_place(graph, node.reads[0])}_detached"
+    if isinstance(node, Columns):
+        return "features"
     return node.identifier if isinstance(node, Placed) else node.name
 
 

@@ -222,6 +222,24 @@ class SingleFeatureGates(_FeatureGates):
         return x * 2 * torch.bmm(self.weight, down).sigmoid()
 
 
+class MLPFeatureGates(nn.Module):
+    """S feature gates: x [S or 1, N, B] -> x times 2 sigmoid(up relu(hidden)) [S, N, B].
+
+    hidden [S, R, B] is a projection of what the gates read. `up` and its bias start at 0, so gates
+    start at 1.
+    """
+
+    def __init__(self, names, width, rank):
+        super().__init__()
+        self.names = [f"{name}.up" for name in names]
+        self.weight = nn.Parameter(torch.zeros(len(names), width, rank))
+        self.bias = nn.Parameter(torch.zeros(len(names), width))
+
+    def forward(self, x, hidden):
+        u = torch.bmm(self.weight, hidden.relu())
+        return x * 2 * (u + self.bias.unsqueeze(-1).to(u.dtype)).sigmoid()
+
+
 def mix(w, e):
     """Weighted sums of experts: weights w [O, K, B], experts e [G, K, D, B] -> [O, D, B].
 
