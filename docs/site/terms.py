@@ -39,6 +39,7 @@ ONLY = {
 }
 """Words with other senses elsewhere -> the pages on which they have that of the glossary."""
 NEVER = {
+    "Cross": {"batches.md", "sequences.md"},
     "Gate": {"sequences.md"},
     "Group": {"extending.md", "howto/from-torcheasyrec.md"},
     "Mixture": {"task-weights.md"},
@@ -96,7 +97,8 @@ def _is_meant(term: Term, page: str) -> bool:
 def _pattern(term: Term) -> re.Pattern[str]:
     """The word, or its plural, with a small or a capital letter first; not inside of a word."""
     first, rest = term.name[0], re.escape(term.name[1:]).replace(r"\ ", r"[ \n]")
-    ending = rest.removesuffix("y") + "(?:y|ies)" if rest.endswith("y") else rest + "s?"
+    plural = {"y": "(?:y|ies)", "s": "s(?:es)?"}
+    ending = rest.removesuffix(rest[-1]) + plural.get(rest[-1], f"{rest[-1]}s?")
     start = NOUN if term.name in NOUNS else f"(?<!{NOT_AFTER.get(term.name, '[-/_.]')})"
     return re.compile(rf"(?<![\w/._-]){start}[{first.lower()}{first.upper()}]{ending}(?![\w/_-])")
 

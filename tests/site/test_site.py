@@ -77,7 +77,7 @@ def test_links_of_the_readme_lead_to_pages_of_the_site(site: Path) -> None:
 
 
 def test_code_in_a_list_does_not_end_it(site: Path) -> None:
-    steps = (site / "how-it-works.html").read_text("utf-8").partition('id="adding-a-rule"')[2]
+    steps = (site / "extending.html").read_text("utf-8").partition('id="adding-a-rule"')[2]
     first = steps.partition("</ol>")[0]
     assert "wide_tower" in first
     assert "homespec.reference" in first

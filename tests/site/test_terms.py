@@ -26,6 +26,10 @@ A small MLP. See [the law](law.md).
 
 All `experts` of one node, with "one" input.
 
+## Pass
+
+A transformation.
+
 ## Vocabulary
 
 The ids.
@@ -45,7 +49,7 @@ def links(markdown: str, page: str = "page.md") -> list[tuple[str, str, str]]:
 
 
 def test_terms_are_read_with_their_meaning() -> None:
-    assert [term.name for term in KNOWN] == ["Expert set", "Vocabulary", "Expert", "Run"]
+    assert [term.name for term in KNOWN] == ["Expert set", "Vocabulary", "Expert", "Pass", "Run"]
     assert KNOWN[2].meaning == "A small MLP."
     assert KNOWN[0].anchor == "expert-set"
 
@@ -83,6 +87,14 @@ def test_code_links_headings_and_other_senses_are_left_alone(text: str) -> None:
 
 def test_a_noun_may_also_be_a_verb() -> None:
     assert [words for words, *_ in links("They run a run.\n")] == ["run"]
+
+
+def test_plurals_are_found() -> None:
+    found = links("The passes, an expert.\n", "passes.md")
+    assert [(words, target) for words, target, _ in found] == [
+        ("passes", "glossary.md#pass"),
+        ("expert", "glossary.md#expert"),
+    ]
 
 
 def test_links_lead_out_of_folders_and_not_into_the_glossary() -> None:
