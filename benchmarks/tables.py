@@ -156,6 +156,20 @@ def serving_peers(result: dict[str, Any]) -> Table:
     return ["model", "tasks", "batch", *(SERVED.get(name, name) for name in others)], rows
 
 
+def user_features(result: dict[str, Any]) -> Table:
+    """A line for each model and number of candidates: how many times as fast model.pt2 is with the
+    user's features in one row.
+    """
+    rows = []
+    for case in result["cases"]:
+        times = case["times"]
+        faster = report.shown(ratios(times, "rows")["user"])
+        columns = f"{case['user']} of {case['width']}"
+        size = [case["case"], columns, str(case["threads"]), str(case["candidates"])]
+        rows.append([*size, faster])
+    return ["model", "columns of the user", "threads", "candidates", "× as fast"], rows
+
+
 SERVICE, PACKAGE = "inference", "ours-aotinductor"
 SERVED = {
     "ours": "ours, eager",
@@ -167,6 +181,7 @@ SERVED = {
 MEASURES = {
     "peers": peers, "compile": compiling, "where": where, "unequal": unequal, "schedule": schedule,
     "serving": serving, "serving_peers": serving_peers,
+    "user_features": user_features,
 }  # fmt: skip
 """What has a table of its own; all else is times of variants."""
 SUMMARIES = {"lines": summary.lines, "libraries": summary.libraries}

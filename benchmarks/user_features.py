@@ -1,13 +1,13 @@
 """One request with one user and many candidates: packages with and without --user-features.
 
     pip install '.[export]'
-    python benchmarks/user_features.py [--candidates 50,500] [--threads 1] [--rounds 60]
+    python benchmarks/user_features.py --json benchmarks/results/user-features.json
 
 Each family is compiled twice, as `homespec export` compiles it: for rows that repeat the user's
 features, and for features of the user in one row. Outputs are compared, then both packages are
 called in turns in one process. Weights are random. `--packages FOLDER` keeps the packages there and
 uses those that are there, so that compiling, which takes some minutes, can be done before.
-`python benchmarks/tables.py` makes the table of docs/serving-speed.md of the result.
+`python benchmarks/tables.py` makes the table of docs/performance/serving.md of the result.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ def main() -> None:
                     sizes = {"threads": threads, "candidates": rows, "user": user, "width": width}
                     found.append({"case": name, **sizes, "times": lab.rounded(times)})
     _show(found)
-    lab.write(given.json, rounds=given.rounds, cases=found)
+    settings = {"threads": given.threads, "candidates": given.candidates, "rounds": given.rounds}
+    lab.write(given.json, settings=settings, seed=SEED, cases=found)
 
 
 def _show(found: list[dict[str, Any]]) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import serving
 import tables
+import user_features
+
+import homespec
 
 
 def result(threads: int, *batches: int, ms: float = 1.0) -> dict[str, Any]:
@@ -56,3 +60,23 @@ def test_what_is_not_measured_says_so() -> None:
     block = "<!-- results: none-such serving -->\nold\n<!-- end -->"
     assert "\nNot measured yet.\n" in tables.filled(block)
     assert "old" not in tables.filled(block)
+
+
+@pytest.mark.parametrize("case", user_features.CASES)
+def test_requests_have_the_user_once(case: str) -> None:
+    """Both packages get the same request: 256 columns of v are the user's, with any history."""
+    path, overrides = user_features.CASES[case]
+    spec = homespec.load(user_features.SPECS / path, overrides)
+    assert user_features.columns(spec) == (256, 444 if overrides else 500)
+    features = user_features.requests(spec, 3)
+    split = {name for name, tensor in features["user"].items() if len(tensor) == 1}
+    assert {name.partition(".")[0] for name in split} == set(user_features.of_user(spec))
+    for name, tensor in features["rows"].items():
+        assert len(tensor) == 3
+        assert name not in split or tensor[1].equal(features["user"][name][0])
+
+
+def test_the_table_of_user_features_has_ratios_of_rounds() -> None:
+    case = {"case": "MMoE", "threads": 1, "candidates": 50, "user": 8, "width": 20}
+    whole = {"cases": [case | {"times": {"rows": [3.0, 4.0, 5.0], "user": [1.0, 2.0, 2.5]}}]}
+    assert tables.user_features(whole)[1] == [["MMoE", "8 of 20", "1", "50", "2.00 (2.00–2.50)"]]

@@ -115,6 +115,25 @@ def test_histories_of_the_user_and_of_candidates_in_one_file() -> None:
     check(spec, ["user", *ENCODERS], 0)
 
 
+AT = f"""\
+{TEXT.replace("age: {", "age: {at: click, ")}family: cgc
+experts: {{norm: batch, activation: swish}}
+"""
+
+
+def test_the_users_features_may_be_those_of_other_tasks() -> None:
+    """What is left is a file that takes rows; and one whose rows nothing tells apart is none."""
+    loaded = homespec.loads(AT)
+    code = homespec.build_module(loaded, mode="inference", tasks="like", user_features="age")
+    assert list(code.FEATURES) == ["user_id", "video_id", "hour"]
+    ids = {name: torch.ones(3).long() for name in ("user_id", "video_id")}
+    assert code.Model()(ids | {"hour": torch.ones(3)})["like"].shape == (3,)
+    with pytest.raises(ValueError, match="the tasks like read only the user's features"):
+        homespec.compile(
+            loaded, mode="inference", tasks="like", user_features="user_id,video_id,hour"
+        )
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("kind", DRAWS)
 def test_files_are_tidy(kind: str, seed: int, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def emit(graph: Graph, header: str) -> str:
     nodes = [node for node in graph if not isinstance(first_member(node), APART)]
     trunk = plain_trunk(nodes, graph) if plain else batched_trunk(nodes, graph, where)
     turns = not plain and not inference
-    checks = "" if loss_blocks(graph)[0] else "__user" if graph.user else "__features"
+    checks = "" if loss_blocks(graph)[0] else "__user" if features["user"] else "__features"
     copies = Copies(*sorted(trunk["uses"]))
     losses, forms = loss_blocks(graph)
     copies.choose([*forms, *features["forms"]])

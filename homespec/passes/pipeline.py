@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from homespec.graph import Graph
+from homespec.graph.inputs import inputs_of
 from homespec.passes.batch_nodes import (
     batch_experts,
     batch_feature_gates,
@@ -26,7 +27,7 @@ from homespec.passes.fuse_gates import fuse_gates
 from homespec.passes.prune import prune
 from homespec.passes.split_input import split_input
 from homespec.passes.verify import verify
-from homespec.variant import DEFAULT, Variant, check_pass
+from homespec.variant import DEFAULT, NoCandidateError, Variant, check_pass
 
 Pass = Callable[..., Graph]
 
@@ -62,12 +63,21 @@ Watch = Callable[[Step], None]
 
 
 def optimise(graph: Graph, variant: Variant = DEFAULT, watch: Watch | None = None) -> Graph:
-    """The graph of a variant. Raises UnknownNameError for a pass to skip that does not run.
+    """The graph of a variant.
+
+    Raises UnknownNameError for a pass to skip that does not run, and NoCandidateError if the tasks
+    read only features of the user.
 
     `watch` is called with each pass.
     """
     asked = graph.asked_for(variant.tasks, variant.inference, variant.user_features)
-    return run(asked, pipeline(variant), watch)
+    optimised = run(asked, pipeline(variant), watch)
+    if variant.user_features and set(inputs_of(optimised)) <= set(variant.user_features):
+        raise NoCandidateError(
+            f"the tasks {', '.join(optimised.tasks)} read only the user's features, so that all "
+            "candidates would have one score"
+        )
+    return optimised
 
 
 def run(graph: Graph, passes: Mapping[str, Pass], watch: Watch | None = None) -> Graph:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import shutil
@@ -18,7 +19,7 @@ from test_triton import parsed, tensors
 
 import homespec
 from homespec.cli.export import export
-from homespec.export import ExportError, triton
+from homespec.export import ExportError, Weights, triton
 from homespec.export.aotinductor import Package
 from homespec.export.graph_identity import graph_sha256
 from homespec.export.inputs import inputs_of
@@ -88,6 +89,16 @@ def test_samples_and_agreement_are_of_requests(feeds: list[Path]) -> None:
         with torch.no_grad():
             found = subject.served(features)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("weights", ["bf16", "int8"])
+def test_smaller_tables(feeds: list[Path], weights: Weights) -> None:
+    """Rows are made float32 for the user's one row too."""
+    subject = Subject(feeds[0], dataclasses.replace(OPTIONS, weights=weights))
+    features = subject.features(7)
+    with torch.no_grad():
+        found = subject.served(features)
+    torch.testing.assert_close(found, subject.expected(features), rtol=1e-5, atol=1e-6)
 
 
 def test_code_is_another_for_other_users_features() -> None:
