@@ -148,6 +148,21 @@ def test_files_are_tidy(kind: str, seed: int, tmp_path: Path) -> None:
     assert found.returncode == 0, found.stdout
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("user", [["user", *ENCODERS], ["user", "video"]], ids=["events", "query"])
+def test_the_number_of_candidates_stays_free_in_exported_programs(user: list[str]) -> None:
+    spec = everything(4)
+    full, _, model, module = both(spec, 0, mode="inference", user_features=user)
+    generator = torch.Generator().manual_seed(0)
+    example, _ = request_of(random_features(spec, 5, generator), user)
+    candidates = torch.export.Dim("candidates", min=1, max=4096)
+    shapes = {name: {} if name in module.USER else {0: candidates} for name in module.FEATURES}
+    program = torch.export.export(model, (module.ordered(example),), dynamic_shapes=(shapes,))
+    for rows in (1, 2, 64):
+        request, whole = request_of(random_features(spec, rows, generator), user)
+        assert_equal(program.module()(module.ordered(request)), full(whole))
+
+
 # ---------------------------------------------------------------- weights
 
 
