@@ -1,8 +1,8 @@
 """Stage 5, checks: the rules HS2xx to HS4xx, and the order in which they run.
 
 Rules run in rounds, most of them the rules of a file or two. A round in which a rule finds an error
-is the last one: the rules of the next may rely on it. So all mistakes of one round are reported at
-once, and no echoes of them.
+is the last one, because later rules may rely on the absence of such errors. So all mistakes of one
+round are reported at once, without their consequences.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ OF_GRAPHS = (gate_input_rules.detached_parameters, gate_input_rules.all_features
 
 
 def check_names(resolved: Resolved) -> list[Diagnostic]:
-    """HS2xx, and those of HS3xx that must hold before there can be a graph."""
+    """HS2xx, and the rules of HS3xx that must hold before a graph can be built."""
     clash, depth = group_rules.name_clash, group_rules.nested_too_deep
     mixed = (topology_rules.layers_and_family, topology_rules.fixed_layers)
     return _in_rounds(
@@ -67,7 +67,7 @@ def check_names(resolved: Resolved) -> list[Diagnostic]:
 
 
 def _check_labels(resolved: Resolved) -> list[Diagnostic]:
-    """How tasks depend on each other; cycles only once all names are known."""
+    """Dependencies between tasks; cycles only once all names are known."""
     return [
         *_in_rounds(resolved, [label_rules.unknown_task], [label_rules.task_cycle]),
         *label_rules.product_task(resolved),
@@ -78,7 +78,7 @@ def _check_labels(resolved: Resolved) -> list[Diagnostic]:
 
 
 def _check_features(resolved: Resolved) -> list[Diagnostic]:
-    """Shared tables, then the sequences that look up in them, and crosses."""
+    """Shared tables, then the sequences that use them, and crosses."""
     return [
         *_in_rounds(
             resolved,
@@ -91,7 +91,7 @@ def _check_features(resolved: Resolved) -> list[Diagnostic]:
 
 
 def check_graph(lowered: Lowered) -> list[Diagnostic]:
-    """HS3xx, what is wrong with a graph, then HS4xx, what is unwise about a sound one."""
+    """HS3xx, mistakes in a graph, then HS4xx, the design of a sound one."""
     widths = graph_rules.width_mismatch
     return _in_rounds(
         lowered,
@@ -114,13 +114,13 @@ def check_graph(lowered: Lowered) -> list[Diagnostic]:
 
 
 def _rules(module: ModuleType, *apart: Check[Any]) -> list[Check[Any]]:
-    """The rules of a file in their order, without those that have a round of their own."""
+    """The rules of a file in order, except those that have their own round."""
     rules = (check for check in CHECKS.values() if check.__module__ == module.__name__)
     return [check for check in rules if check not in apart]
 
 
 def _in_rounds(subject: S, *rounds: Iterable[Check[S]]) -> list[Diagnostic]:
-    """What the rules of all rounds find, up to the first round that finds an error."""
+    """The findings of all rounds, up to the first round that finds an error."""
     diagnostics: list[Diagnostic] = []
     for checks in rounds:
         for check in checks:

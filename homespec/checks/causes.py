@@ -1,4 +1,4 @@
-"""HS4xx: one finding for one cause, with how much it concerns."""
+"""HS4xx: one finding for each cause, with the number of places that it affects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 def by_cause(things: Iterable[T], cause: Callable[[T], K]) -> dict[K, list[T]]:
-    """Things by what makes them wrong, in the order in which causes appear."""
+    """Items grouped by the cause of their mistake, in the order of causes."""
     by: dict[K, list[T]] = {}
     for thing in things:
         by.setdefault(cause(thing), []).append(thing)
@@ -25,13 +25,13 @@ def by_cause(things: Iterable[T], cause: Callable[[T], K]) -> dict[K, list[T]]:
 
 
 def sections_of(lowered: Lowered, experts: ExpertSet) -> tuple[Path, ...]:
-    """The places that may say how the experts of a set are built, the most specific first."""
+    """The places that may configure the experts of a set, the most specific first."""
     (layer,) = (layer for layer in lowered.layers if layer.name == experts.layer)
     return layer.sets[experts.place].sections
 
 
 def did_you_mean(name: str, known: Sequence[str], otherwise: str) -> str:
-    """The help for a name that is not known: the nearest one, or else what to do."""
+    """The help for an unknown name: the closest known one, or else the given remedy."""
     guess = closest(name, known)
     return f"did you mean `{guess}`?" if guess else otherwise
 
@@ -39,7 +39,7 @@ def did_you_mean(name: str, known: Sequence[str], otherwise: str) -> str:
 def cycle(
     things: str, way: Sequence[str], spans: Sequence[Span], verb: str, remedy: str
 ) -> Finding:
-    """A way that ends where it begins; `spans` are the places of its steps."""
+    """A path that ends where it begins; `spans` are the places of its steps."""
     return Finding(
         spans[-1],
         f"{things} form a cycle: {' → '.join(way)}",
@@ -61,7 +61,7 @@ def listed(names: Sequence[str], most: int = 3) -> str:
 
 
 def and_others(number: int, noun: str) -> str:
-    """What follows the first of `number` things: ` and 2 other sets`, or nothing."""
+    """The text after the first of `number` things: ` and 2 other sets`, or ""."""
     others = number - 1
     return f" and {others} other {noun}{'s' if others > 1 else ''}" if others else ""
 

@@ -1,6 +1,6 @@
-"""HS4xx: design lint, what compiles but invites collapse, degradation, underfitting or leaks.
+"""HS4xx: design lint: specs that compile, but tend to collapse, degrade, underfit or leak.
 
-Thresholds here are homespec's own unless the text names a source.
+Thresholds are homespec's own unless the text names a source.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ SPARSE_RATE = 0.01
 """Below this share of positives a task counts as sparse. homespec's own choice."""
 
 RATE_SPREAD = 100.0
-"""Base rates in one group that differ by more than this factor are far apart. Our own choice."""
+"""Base rates in one group that differ by more than this factor are far apart."""
 
 TASKS_OWN_EXPERTS = (None, *(FAMILIES[name] for name in ("home", "ple", "cgc", "stem")))
 """Families in which tasks have experts, and None, layers by hand; in MMoE tasks have none."""
 
 MAX_STEPS = 32
-"""homespec's own threshold: each step waits for the one before, forward and backward."""
+"""homespec's own threshold: each step waits for the previous one, forward and backward."""
 
 
 @rule("HS404", "no-shared-experts", Severity.WARNING)
@@ -130,7 +130,7 @@ def _own_experts(tasks: list[str], by_hand: bool) -> str:
 
 
 def _none_of(resolved: Resolved, last: Layer, task: str) -> Span:
-    """What says that a task has no experts in the last layer."""
+    """The line by which a task has no experts in the last layer."""
     paths = [
         path
         for scope in last.sections[:2]
@@ -292,7 +292,7 @@ def self_gate_without_set(resolved: Resolved) -> Iterator[Finding]:
 
 
 def _node_span(resolved: Resolved, layer: Layer, node: TreeNode) -> Span:
-    """Where the spec speaks of a node's role in a layer."""
+    """The place in the spec that configures a node's role in a layer."""
     roles = [(*path, node.role.value) for path in layer.sections[:2]]
     return resolved.first_span((*roles, *layer.sections), key=True)
 

@@ -1,4 +1,4 @@
-"""HS230 to HS236: what a sequence may be a sequence of, and what its encoder can do with it."""
+"""HS230 to HS236: the fields of sequences, and the options of their encoders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from homespec.resolve import Resolved
 from homespec.schema.models import Feature, Sequence, Spec
 
 EMBEDDED = ("id", "bucketize", "table")
-"""The kinds of features that are looked up in a table."""
+"""The kinds of features that have a table."""
 
 
 def _sequences(spec: Spec) -> Iterator[tuple[str, Sequence]]:

@@ -1,4 +1,4 @@
-"""HS401 to HS403, HS415: design lint of how experts are built."""
+"""HS401 to HS403, HS415: design lint of experts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def _is_published_bare(spec: Spec) -> bool:
 
 
 def _bare(graph: Graph) -> list[ExpertSet]:
-    """The sets without a norm between whose experts some gate chooses."""
+    """The sets without a norm whose experts a gate mixes."""
     gates = {gate.name for gate in graph.of(Gate) if gate.choices > 1}
     mixed = {port.node for mix in graph.of(Mix) if mix.gate.node in gates for port in mix.sets}
     return [e for e in graph.of(ExpertSet) if e.norm == "none" and e.name in mixed]
 
 
 def _by_line(sets: list[ExpertSet], lowered: Lowered) -> dict[Span, list[ExpertSet]]:
-    """Sets by the line that says that they have their norm, or else their activation."""
+    """Sets grouped by the line that sets their norm, or else their activation."""
 
     def line(experts: ExpertSet) -> Span:
         sections = sections_of(lowered, experts)

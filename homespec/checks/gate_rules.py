@@ -1,4 +1,4 @@
-"""HS417: what is asked of gates that read nothing."""
+"""HS417: options of gates without inputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from homespec.diagnostics import Finding, Severity, rule
 from homespec.lower import Lowered
 
 READERS = {"hidden": "[]", "gated": "false"}
-"""Options of gates that have no effect on one that reads nothing, and what switches them off."""
+"""Options of gates that have no effect without inputs, and how to switch them off."""
 
 
 @rule("HS417", "static-gate-option", Severity.WARNING)

@@ -1,4 +1,4 @@
-"""HS302 to HS306: what the graph proves wrong, before any tensor exists."""
+"""HS302 to HS306: mistakes that the graph shows before any tensor exists."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def width_mismatch(lowered: Lowered) -> Iterator[Finding]:
 
 
 def _width_span(lowered: Lowered, experts: ExpertSet) -> Span:
-    """What says how wide the experts of a set are."""
+    """The place that sets the width of a set's experts."""
     return lowered.span_giving(sections_of(lowered, experts), "width") or experts.span
 
 
@@ -80,7 +80,7 @@ def dead_parameters(lowered: Lowered) -> Iterator[Finding]:
 
 
 def _unread_states(graph: Graph, known: set[str]) -> Iterator[Finding]:
-    """States that no later layer reads, layer by layer, with what is dead because of that."""
+    """States that no later layer reads, by layer, with the nodes that are dead because of them."""
     layers: dict[str, list[Mix]] = {}
     for mix in graph.of(Mix):
         if mix.name not in known and not graph.readers(mix.name):
@@ -174,7 +174,7 @@ def one_choice(lowered: Lowered) -> Iterator[Finding]:
 
 
 def _only(gate: Gate, graph: Graph) -> Node:
-    """The set of the one expert that a gate can read."""
+    """The set with the only expert that a gate can read."""
     (mix,) = graph.readers(gate.name)
     assert isinstance(mix, Mix)
     return graph[mix.sets[0].node]

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     import networkx as nx
 
 MAX_TYPOS = 20
-"""How many typos are compared with all names: with more of them, guesses no longer help."""
+"""Maximum number of typos that are compared with all names; with more, guesses do not help."""
 
 
 def _places(spec: Spec) -> Iterator[tuple[str, int, str]]:
-    """Every (group, index, member) in the order of the file."""
+    """Every (group, index, member), in the order of the file."""
     for name, group in spec.groups.items():
         for index, member in enumerate(group.members):
             yield name, index, member
 
 
 def _meant(spec: Spec, group: str, member: str) -> str | None:
-    """The task or group that a misspelt member of `group` means."""
+    """The task or group that a misspelt member of `group` probably means."""
     return closest(member, [name for name in (*spec.tasks, *spec.groups) if name != group])
 
 

@@ -1,4 +1,4 @@
-"""HS017 to HS019: comments that take warnings and notes back, checked themselves."""
+"""HS017 to HS019: checks of comments that ignore warnings and notes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from homespec.diagnostics import Diagnostic, Finding, Rule, Severity, Span, rule
 
 MAX_SHOWN = 60
-"""How many characters of an unknown name a message shows."""
+"""Maximum number of characters of an unknown name in a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """One name between the brackets of a comment, and the line whose findings it takes back.
+    """One name between the brackets of a comment, and the line whose findings it ignores.
 
     The line belongs to the file that holds the comment; None means the whole of `files`.
     """
@@ -24,10 +24,10 @@ class Ignore:
     line: int | None
     files: frozenset[str]
     nearest: str | None = None
-    """The rule that was probably meant, where there is none of this name."""
+    """The rule that is probably meant by an unknown name."""
 
     def covers(self, diagnostic: Diagnostic) -> bool:
-        """Whether this takes `diagnostic` back."""
+        """Whether this ignores `diagnostic`."""
         if diagnostic.rule is not self.rule:
             return False
         if self.line is None:

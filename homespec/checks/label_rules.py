@@ -1,4 +1,4 @@
-"""HS216 to HS219, HS224 and HS240: tasks that hang together by labels: sample spaces, products."""
+"""HS216 to HS219, HS224 and HS240: tasks related by labels: sample spaces and products."""
 
 from __future__ import annotations
 

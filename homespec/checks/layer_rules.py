@@ -1,4 +1,4 @@
-"""HS301 and HS307 to HS309: what must hold before layers can become a graph."""
+"""HS301 and HS307 to HS309: conditions for lowering layers to a graph."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from homespec.resolve.layers import Layer, states_each
 from homespec.resolve.tree import Role, TreeNode
 
 MAX_SETS = 20_000
-"""How many expert sets, gates and states a model may have together. Products have hundreds."""
+"""Maximum total number of expert sets, gates and states of a model. Products have hundreds."""
 
 MAX_READS = 200_000
-"""How many times a gate may read a set."""
+"""Maximum number of times that gates read sets."""
 
 
 @rule("HS309", "too-big")
@@ -146,7 +146,7 @@ def many_states(resolved: Resolved) -> Iterator[Finding]:
 
 
 def _reads(node: TreeNode, outputs: set[str]) -> str:
-    """The node at whose state a set at `node` looks; empty if there is none."""
+    """The node whose state a set at `node` reads; empty if there is none."""
     return next((n.name for n in node.path if n.name in outputs), "")
 
 

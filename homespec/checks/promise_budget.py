@@ -1,4 +1,4 @@
-"""What a model costs by the measures of `expect.budget`, and which lines of the spec cost most."""
+"""The costs of a model in the measures of `expect.budget`, and the lines that cost most."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ LIMITS = {
     "flops": "FLOPs for a sample",
     "experts": "experts",
 }
-"""The measures, and what their numbers are of."""
+"""The measures, and their units."""
 
 MOST = 3
-"""How many parts a message names."""
+"""Maximum number of parts in a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The nodes that one place of the spec speaks of, by the costliest of them."""
+    """The nodes that one place of the spec defines, named after the most expensive one."""
 
     span: Span
     nodes: tuple[Node, ...]
@@ -37,7 +37,7 @@ class Part:
 
 
 def over(lowered: Lowered) -> Iterator[tuple[str, int, dict[str, int]]]:
-    """The measures by which a model costs more than it may: limit, and cost by node."""
+    """The measures in which a model exceeds its budget, with the limit and the cost by node."""
     budget = lowered.spec.expect.budget
     costs = costs_by_node(lowered.graph) if budget.model_fields_set else {}
     for name, measure in MEASURES.items():
@@ -49,9 +49,9 @@ def over(lowered: Lowered) -> Iterator[tuple[str, int, dict[str, int]]]:
 
 
 def largest(lowered: Lowered, cost: Mapping[str, int]) -> list[Part]:
-    """The places of the spec whose nodes cost most, with those nodes.
+    """The most expensive places of the spec, with their nodes.
 
-    Nodes of which only the whole spec speaks are together by their kind and layer.
+    Nodes that no line defines are grouped by kind and layer.
     """
     spec = lowered.span(())
     costly = [node for node in lowered.graph if cost[node.name]]

@@ -1,4 +1,4 @@
-"""HS312 to HS315: the promises under `expect`, held against the graph."""
+"""HS312 to HS315: checks of the promises under `expect` on the graph."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from homespec.resolve.layers import Path
 from homespec.schema.identifiers import ROOT
 
 MANY = 12
-"""Names of which a remedy lists no more."""
+"""Maximum number of names in a remedy."""
 
 
 @rule("HS315", "unknown-promise")
@@ -150,7 +150,7 @@ def reads_more(lowered: Lowered) -> Iterator[Finding]:
 def _finding(
     lowered: Lowered, readers: Readers, reads: Reads, *, span: Span, label: str, otherwise: str
 ) -> Finding:
-    """A promise that is broken: by the first task and the nearest set, with the way between."""
+    """A broken promise: the first task and the nearest set, with the path between them."""
     way = readers.way(reads.tasks[0], reads.sets)
     experts = way[-1]
     assert isinstance(experts, ExpertSet)
@@ -175,7 +175,7 @@ def _through(way: list[Node], tasks: list[str]) -> str:
 
 
 def _remedy(lowered: Lowered, readers: Readers, reads: Reads, otherwise: str) -> str:
-    """What to do: let states that are above both sides pass, if the promise then holds."""
+    """The remedy: allow states above both sides, if the promise then holds."""
     between = _above_all(lowered, readers, reads)
     owners = {experts.place for experts in reads.sets}
     for number in range(1, len(between) + 1):
@@ -191,7 +191,7 @@ def _remedy(lowered: Lowered, readers: Readers, reads: Reads, otherwise: str) ->
 
 
 def _above_all(lowered: Lowered, readers: Readers, reads: Reads) -> list[str]:
-    """The nodes above all readers and all owners that have states, the root first."""
+    """The nodes with states above all readers and all owners, in order from the root."""
     tree = Tree(lowered)
     sides = {*reads.tasks, *(experts.place for experts in reads.sets)}
     above = set.intersection(*(set(tree.above(name)) for name in sides))

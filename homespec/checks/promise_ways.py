@@ -1,4 +1,5 @@
-"""The way from experts to a task that must not read them: its words, and the lines that open it."""
+"""The path from experts to a task that must not read them, in words, and the lines that cause
+it."""
 
 from __future__ import annotations
 
@@ -50,13 +51,13 @@ def _place(node: Placed) -> str:
 
 
 def mixer(way: list[Node]) -> Mix:
-    """The mixture that takes in the experts at the end of a way."""
+    """The mixture that reads the experts at the end of a path."""
     (mix,) = [node for node in way if isinstance(node, Mix)][-1:]
     return mix
 
 
 def labels(lowered: Lowered, way: list[Node]) -> tuple[Label, ...]:
-    """The lines that let the first gate see the experts, and that lead its state to the task.
+    """The lines by which the first gate sees the experts, and by which its state reaches the task.
 
     Where a family does both and no line speaks of it, where the owner of the experts is declared.
     """
@@ -68,7 +69,7 @@ def labels(lowered: Lowered, way: list[Node]) -> tuple[Label, ...]:
 
 
 def _owner(lowered: Lowered, way: list[Node]) -> Label:
-    """The line that declares whose experts they are."""
+    """The line that declares the owner of the experts."""
     mix, experts = mixer(way), way[-1]
     assert isinstance(experts, ExpertSet)
     section = "groups" if experts.place in lowered.spec.groups else "tasks"
@@ -100,7 +101,7 @@ def _opened(lowered: Lowered, way: list[Node]) -> Iterator[Label]:
 
 
 def _of_root(lowered: Lowered, layer: Layer) -> Iterator[Label]:
-    """What gives the root a state in a layer."""
+    """The line that gives the root a state in a layer."""
     text = f"the gate of `{ROOT}` mixes the experts of all groups and tasks"
     outputs: Path = (*layer.sections[0], "outputs")
     if lowered.has(outputs):
@@ -110,7 +111,7 @@ def _of_root(lowered: Lowered, layer: Layer) -> Iterator[Label]:
 
 
 def _carried(lowered: Lowered, way: list[Node]) -> Iterator[Label]:
-    """What reads the state of that mixture on the way to the task."""
+    """The node that reads the mixture's state on the path to the task."""
     readers = way[: way.index(mixer(way))]
     state = f"the state of `{_place(mixer(way))}`"
     for node in reversed(readers):

@@ -1,4 +1,4 @@
-"""What the promises under `expect` speak of: the nodes they name, and what tasks read."""
+"""The subjects of promises under `expect`: the nodes that they name, and what tasks read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from homespec.resolve import Resolved
 
 
 class Tree:
-    """The nodes of a task tree by name. Products of tasks are in none and are known by name."""
+    """The nodes of a task tree by name.
+
+    Products of tasks are not in the tree, but their names are known.
+    """
 
     def __init__(self, resolved: Resolved) -> None:
         self._nodes = {node.name: node for node in resolved.root.walk()}
@@ -22,12 +25,12 @@ class Tree:
         return name in self._nodes or name in self._tasks
 
     def below(self, name: str) -> list[str]:
-        """A node and all below it."""
+        """A node and all nodes below it."""
         node = self._nodes.get(name)
         return [name] if node is None else [below.name for below in node.walk()]
 
     def above(self, name: str) -> list[str]:
-        """A node and all above it, nearest first."""
+        """A node and all nodes above it, nearest first."""
         node = self._nodes.get(name)
         return [name] if node is None else [above.name for above in node.path]
 
@@ -44,7 +47,7 @@ class Reads(NamedTuple):
 
 
 class Readers:
-    """Which experts each task reads, other than through the states that may pass on anything.
+    """The experts that each task reads, except through states that may pass on anything.
 
     Sets of experts are numbers with a bit for each: one pass over the graph finds them for all
     nodes, however many tasks there are.
@@ -58,7 +61,7 @@ class Readers:
         self._letting: dict[tuple[str, ...], Readers] = {}
 
     def letting(self, places: Iterable[str]) -> Readers:
-        """The same with further nodes whose states may pass on anything."""
+        """The same, with further nodes whose states may pass on anything."""
         names = tuple(places)
         if names not in self._letting:
             self._letting[names] = Readers(self._lowered, names)
@@ -97,7 +100,7 @@ class Readers:
         return list(self._owned)
 
     def reads(self, tasks: Iterable[str], owners: Iterable[str]) -> Reads:
-        """What these tasks read of the experts of these nodes."""
+        """The experts of these nodes that these tasks read."""
         all_owned = found = 0
         for owner in owners:
             all_owned |= self._owned.get(owner, 0)
@@ -113,9 +116,9 @@ class Readers:
         return bool(self._reached[self.head(task)] & self._bits[experts.name])
 
     def way(self, task: str, sets: Iterable[ExpertSet]) -> list[Node]:
-        """A shortest way from a task back to one of the sets."""
+        """A shortest path from a task back to one of the sets."""
         return self.graph.way(self.head(task), {experts.name for experts in sets}, self.passing)
 
     def head(self, task: str) -> str:
-        """The name of the node of a task's logit."""
+        """The name of the node that computes a task's logit."""
         return f"towers.{task}" if f"towers.{task}" in self.graph else f"products.{task}"

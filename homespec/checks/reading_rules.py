@@ -93,7 +93,7 @@ def untrained_experts(lowered: Lowered) -> Iterator[Finding]:
 
 
 def _trained(graph: Graph, goals: list[str]) -> set[str]:
-    """The nodes that goals depend on by a way along which gradients flow."""
+    """The nodes that gradients of the goals reach."""
     found: set[str] = set()
     waiting = list(goals)
     while waiting:

@@ -1,4 +1,4 @@
-"""HS225: what `was` says of names in older specs."""
+"""HS225: the names that `was` declares for older specs."""
 
 from __future__ import annotations
 

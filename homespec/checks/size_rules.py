@@ -1,4 +1,4 @@
-"""HS310 and HS311: how many bytes the weights of a graph take."""
+"""HS310 and HS311: the size of the weights of a graph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BYTES = 4
 
 
 def _sizes(graph: Graph) -> dict[str, int]:
-    """The bytes of each node's weights."""
+    """The size in bytes of each node's weights."""
     return {name: BYTES * cost.parameters for name, cost in costs_by_node(graph).items()}
 
 
@@ -70,7 +70,7 @@ def more_than_a_machine(lowered: Lowered) -> Iterator[Finding]:
 
 
 def _largest(graph: Graph, sizes: dict[str, int]) -> tuple[str, Node]:
-    """The part with the most bytes, in words and as a node."""
+    """The largest part, in words and as a node."""
     node = graph[max(sizes, key=sizes.__getitem__)]
     size = f"{describe_bytes(sizes[node.name])} ({sizes[node.name]:,} bytes)"
     if isinstance(node, Feature) and node.rows:

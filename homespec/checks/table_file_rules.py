@@ -1,4 +1,4 @@
-"""HS245 to HS247: tables that begin with the vectors of a file, which no rule opens."""
+"""HS245 to HS247: tables that begin with the vectors of a file; rules do not open the file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def table_file(resolved: Resolved) -> Iterator[Finding]:
 
 
 def _problem(path: str) -> tuple[str, str, str] | None:
-    """What is wrong with a path, in a few words, and the remedy."""
+    """The mistake in a path, in a few words, and the remedy."""
     beside = "put the file beside the spec and write its name, such as `from: vectors.npy`"
     if path.startswith("/") or "\\" in path or "\0" in path:
         return "which is not a path from the spec", "not beside the spec", beside

@@ -1,4 +1,4 @@
-"""HS220 to HS223: features and fields of events that are looked up in the table of another one."""
+"""HS220 to HS223: features and fields of events that use the table of another feature."""
 
 from __future__ import annotations
 
@@ -150,9 +150,9 @@ def table_cycle(resolved: Resolved) -> Iterator[Finding]:
 
 
 def _way(spec: Spec, name: str) -> list[str]:
-    """The features from `name` on, each the one that the last one names; no step twice.
+    """The chain of features from `name`, each named by the previous one.
 
-    It ends in an owner, in a name that is not declared, or where it has been before.
+    It ends with an owner, an undeclared name, or the first repetition.
     """
     way = [name]
     while way[-1] in spec.features and spec.features[way[-1]].kind == "table":

@@ -1,4 +1,4 @@
-"""HS208 to HS215: what a spec says of its layers, on a sound task tree."""
+"""HS208 to HS215: the layers of a spec, on a sound task tree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from homespec.schema.identifiers import ROOT
 from homespec.schema.models import LayerExperts, Spec
 
 PRESET = ("all", "meta", "task")
-"""The scopes of `experts` and `gates` that speak of a family's layers."""
+"""The scopes of `experts` and `gates` that configure a family's layers."""
 
 
 @rule("HS208", "layer-list-length")
@@ -74,7 +74,7 @@ def _meant(spec: Spec, name: str, known: list[str], path: Path) -> str:
 
 
 Given = tuple[Path, list[tuple[str | int, str]], list[str], str]
-"""Where nodes are named, under which keys and how, the nodes that may be, the layer in words."""
+"""Places that name nodes: the keys, the names, the permitted nodes, and the layer in words."""
 
 
 def _nodes_given(resolved: Resolved) -> Iterator[Given]:
@@ -92,7 +92,7 @@ def _nodes_given(resolved: Resolved) -> Iterator[Given]:
 
 
 def _scopes(resolved: Resolved) -> Iterator[tuple[Path, LayerExperts, list[Topology]]]:
-    """Every scope of `experts` with the layers of the family that it speaks of."""
+    """Every scope of `experts`, with the family's layers that it configures."""
     experts, family = resolved.spec.experts, family_of(resolved.spec)
     if family is None:
         return

@@ -1,4 +1,4 @@
-"""HS316: what is asked of the hidden layers of towers that have none."""
+"""HS316: options for hidden layers of towers without any."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from homespec.lower import Lowered
 from homespec.resolve.layers import Path
 
 KEYS = ("norm", "dropout")
-"""What acts on hidden layers alone and is off by default."""
+"""Options that only affect hidden layers and are off by default."""
 
 
 @rule("HS316", "no-hidden-layer", Severity.WARNING)
@@ -33,7 +33,7 @@ def no_hidden_layer(lowered: Lowered) -> Iterator[Finding]:
 
 
 def towers_by_giving(lowered: Lowered, key: str) -> dict[Path, list[Tower]]:
-    """The towers of which a key is on, by the place in the spec that says so."""
+    """The towers for which a key is on, by the place in the spec that sets it."""
     spec = lowered.spec
     found: dict[Path, list[Tower]] = {}
     for tower in lowered.graph.of(Tower):

@@ -32,11 +32,10 @@ N = TypeVar("N", bound=Node)
 class Graph:
     """Nodes by name over a DiGraph whose edges run from a value's producer to its readers.
 
-    `span` is the whole spec: nodes that no line of it speaks of, the defaults, point there. `tasks`
-    are those that the model predicts, in the order of the spec; it is `partial` if they are not all
-    tasks of the spec, and may be for `inference` alone. The features `user` are then given once for
-    all rows.
-    networkx is imported when a question needs it: a sound spec is validated without, in half the
+    `span` is the whole spec, to which nodes point that no line defines. `tasks` are those that the
+    model predicts, in the order of the spec. The graph is `partial` if they are not all tasks of
+    the spec, and may be only for `inference`; the features `user` are then given once for all rows.
+    networkx is imported only when it is needed: a sound spec is validated without it, in half the
     time.
     """
 
@@ -66,14 +65,14 @@ class Graph:
         return Port(node.name)
 
     def with_nodes(self, nodes: Iterable[Node]) -> Graph:
-        """A graph of the same spec and for the same purpose with other nodes."""
+        """A graph with other nodes, of the same spec and for the same purpose."""
         purpose = (self.tasks, self.partial, self.inference, self.user)
         return Graph(self.name, self.span, nodes, *purpose)
 
     def asked_for(
         self, tasks: tuple[str, ...], inference: bool, user: tuple[str, ...] = ()
     ) -> Graph:
-        """The same nodes, to predict these tasks (none: all), perhaps for inference alone.
+        """The same nodes, to predict these tasks (all if empty), perhaps only for inference.
 
         The features `user` are then the same for all rows.
         """
@@ -82,7 +81,7 @@ class Graph:
 
     @functools.cached_property
     def digraph(self) -> nx.DiGraph[str]:
-        """The names as a networkx graph; a name without a node is read, but no node makes it."""
+        """The names as a networkx graph. A name without a node is read, but not produced."""
         import networkx as nx
 
         digraph: nx.DiGraph[str] = nx.DiGraph()
@@ -97,7 +96,7 @@ class Graph:
         return self._nodes[name]
 
     def __iter__(self) -> Iterator[Node]:
-        """Nodes in dependency order; ties in the order of their adding."""
+        """Nodes in dependency order; ties in the order in which they were added."""
         return iter(self._ordered)
 
     @functools.cached_property
@@ -163,7 +162,7 @@ class Graph:
                 yield port
 
     def is_projected(self, node: Node) -> bool:
-        """Whether a projection makes what a gate reads, or what a feature gate routes by."""
+        """Whether a gate, or the router of a feature gate, reads a projection."""
         last = self[node.reads[-1].node] if node.reads else node
         return isinstance(last.members[0] if isinstance(last, Batch) else last, Projection)
 
@@ -199,7 +198,7 @@ class Graph:
         return ancestors
 
     def way(self, name: str, goals: Set[str], known: Set[str] = frozenset()) -> list[Node]:
-        """A shortest way from `name` back to one of `goals`, both included, past what is `known`.
+        """A shortest path from `name` back to one of `goals`, including both, around `known` names.
 
         Empty if there is none.
         """

@@ -1,4 +1,4 @@
-"""The identity of nodes across two graphs, one of which has other names for some of them."""
+"""The identity of nodes in two graphs, in which some may have different names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from homespec.graph.sequences import Sequence
 from homespec.schema.identifiers import ROOT
 
 Key = tuple[str, ...]
-"""What identifies a node in both graphs: its kind, then layer and place, task or feature."""
+"""The identity of a node in both graphs: its kind, then layer and place, task or feature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class Renames:
         return (node.kind,)
 
     def value(self, node: Node) -> Key:
-        """The identity of what a node makes; the features that nodes of the tree read are all v."""
+        """The identity of a node's value; all readings of features count as v."""
         return (Input.kind,) if isinstance(node, Reading) else self.key(node)
 
 
 SAME = Renames()
-"""Nothing is renamed."""
+"""No renames."""

@@ -1,7 +1,7 @@
-"""What a model takes, and where its columns are: the features of a graph, optimised or not.
+"""The inputs of a model and their columns: the features of a graph, optimised or not.
 
-The look-ups of all features are side by side, in the order of the spec; those of a feature with
-several tables follow each other. Without `at` in the spec that is v itself.
+The look-ups of all features are concatenated in the order of the spec; those of a feature with
+several tables are consecutive. Without `at` in the spec, this is v itself.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ InputNode = Feature | Sequence
 
 
 def member(graph: Graph, port: Port) -> Node:
-    """The node that makes a value, in a batch or alone."""
+    """The node that computes a value, alone or in a batch."""
     node = graph[port.node]
     return node.members[port.member or 0] if isinstance(node, Batch) else node
 
 
 def root_input(graph: Graph) -> Input:
-    """The node that makes v."""
+    """The node that computes v."""
     (v,) = graph.of(Input)
     return v
 
 
 def readings_of(graph: Graph) -> list[Input | Reading]:
-    """What nodes of the task tree read of the features: v first, then those below the root."""
+    """The readings of features by nodes of the task tree: v, then those below the root."""
     return [*graph.of(Input), *graph.of(Reading)]
 
 
@@ -54,7 +54,7 @@ def _in_order(graph: Graph, tables: list[InputNode]) -> list[InputNode]:
 
 
 def columns_of(graph: Graph) -> dict[str, int]:
-    """Where the columns of each feature, or of each of its tables, begin, by node."""
+    """The first column of each feature, or of each of its tables, by node."""
     starts, end = {}, 0
     for tables in inputs_of(graph).values():
         for node in tables:
@@ -64,18 +64,18 @@ def columns_of(graph: Graph) -> dict[str, int]:
 
 
 def width_of(graph: Graph) -> int:
-    """How many columns all features have together."""
+    """Total number of columns of all features."""
     return sum(node.width for tables in inputs_of(graph).values() for node in tables)
 
 
 def features_read(graph: Graph, node: Input | Reading) -> list[InputNode]:
-    """The features that a node reads, each from the nearest place, in their order."""
+    """The features that a node reads, each from the nearest place, in order."""
     nodes = [member(graph, port) for port in node.reads]
     return [node for node in nodes if isinstance(node, Feature | Sequence)]
 
 
 def columns_read(graph: Graph, node: Input | Reading) -> Iterator[tuple[int, int]]:
-    """The columns that a node reads, as (first, number), neighbours joined."""
+    """The columns that a node reads, as (first, number), with adjacent ones joined."""
     starts = columns_of(graph)
     first = size = 0
     for feature in features_read(graph, node):

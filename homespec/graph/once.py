@@ -1,4 +1,4 @@
-"""The graph: what is the same for all rows of a request, since the user's features make it."""
+"""The graph: values that are the same for all rows of a request, given the user's features."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from homespec.graph.sequences import Mean, Sequence
 
 
 def parts_of_input(graph: Graph) -> Iterator[Feature | Sequence]:
-    """The features and sequences that v is made of, in their order, wherever batches put them."""
+    """The features and sequences that form v, in order, wherever batches put them."""
     for part, *_ in inputs_of(graph).values():
         yield part
 
 
 def is_once(part: Feature | Sequence, user: tuple[str, ...]) -> bool:
-    """Whether a part of v is the same for all candidates: what it is made of is the user's.
+    """Whether a part of v is the same for all candidates, because all its inputs are the user's.
 
-    A sequence that is compared with the candidate is not, unless all of the compared is. A cross is
-    computed from its two ids.
+    A sequence that is compared with the candidate is not, unless all compared features are. A cross
+    is computed from its two ids.
     """
     if isinstance(part, Feature) and part.crossed:
         return all(name in user for name in part.crossed)

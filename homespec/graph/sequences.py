@@ -1,4 +1,4 @@
-"""The graph: the node of a sequence of events, and what its encoder is made of.
+"""The graph: the node of a sequence of events, and the options of its encoder.
 
 Shapes: B batch, L events (`max_len`), K events that a search finds (`top`), Q width of the
 candidate's embeddings (the query), E width of an event, H heads.
@@ -14,13 +14,13 @@ from homespec.schema.identifiers import ROOT
 
 
 class EventField(NamedTuple):
-    """A field of an event: its tensor, the feature in whose table it is looked up, its width."""
+    """A field of an event: its tensor, the feature whose table it uses, and its width."""
 
     name: str
     key: str
     """Its key in the dict of features: `history.video_id`."""
     table: str
-    """Name of the feature's node; what only events have is a feature of its own."""
+    """Name of the feature's node; a field that only events have is its own feature."""
     width: int
     own: bool
     """Whether only events have the table."""
@@ -35,7 +35,7 @@ class Mean:
 class Din:
     """Target attention by an MLP of these hidden widths -> [B, E].
 
-    The first Linears start as the activations `starts` call for.
+    The first Linears are initialised for the activations `starts`.
     """
 
     hidden: tuple[int, ...]
@@ -68,7 +68,7 @@ class Sim:
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """The same target attention searches and weighs -> [B, width]."""
+    """The same target attention for search and weights -> [B, width]."""
 
     top: int
     heads: int
@@ -80,11 +80,11 @@ Encoder = Mean | Din | Dien | Sim | Twin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sequence(Node):
-    """Events and the candidate -> [B, width]. It reads the features in whose tables it looks.
+    """Events and the candidate -> [B, width]. It reads the features whose tables it uses.
 
     `fields` are those of an event; the first `shared` of them are also the candidate's. The others
-    have tables of their own, or are also looked up in that of a feature. In training a
-    share `dropout` of its columns of v is 0. Nodes of the task tree at or below `place` read it.
+    have their own tables, or also use that of a feature. In training, a share `dropout` of its
+    columns of v is 0. Nodes of the task tree at or below `place` read it.
     """
 
     kind: ClassVar[str] = "sequence"
@@ -114,7 +114,7 @@ class Sequence(Node):
 
     @property
     def events(self) -> int:
-        """How many events the encoder weighs: what a search leaves, or all."""
+        """Number of events that the encoder weighs: those that a search selects, or all."""
         return self.encoder.top if isinstance(self.encoder, Sim | Twin) else self.max_len
 
     @property
