@@ -15,7 +15,7 @@ from homespec.schema.models import Feature, Spec
 
 
 def _entries(resolved: Resolved, name: str) -> Iterator[tuple[str, Path]]:
-    """The words of a feature's `at`, and where they are."""
+    """The words of a feature's `at`, and their places."""
     feature = resolved.spec.features[name]
     path: Path = ("features", name, "at")
     if isinstance(feature.at, str):
@@ -92,7 +92,7 @@ def place_of_table(resolved: Resolved) -> Iterator[Finding]:
 
 
 def _why_one(feature: Feature) -> str:
-    """Why a feature belongs to one node alone; "" if it need not."""
+    """Why a feature can belong to only one node; "" if it can belong to several."""
     if feature.kind not in ("id", "bucketize"):
         kinds = {
             "dense": "a dense feature",

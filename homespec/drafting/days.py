@@ -1,4 +1,4 @@
-"""Drafting: dates and times as text -> numbers in their order, whichever part comes first."""
+"""Drafting: converts dates and times in text to ordered numbers, whichever part comes first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from homespec.data.columns import Array
 
 Order = Literal["ymd", "dmy", "mdy"]
-"""Which of year, month and day comes first."""
+"""The order of year, month and day."""
 TEXT = re.compile(
     r"(\d{1,4})[-/.](\d{1,2})[-/.](\d{1,4})"
     r"(?:[ T](\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?(?: ?([AaPp])[Mm])?)?"
@@ -21,10 +21,9 @@ TEXT = re.compile(
 
 
 def order_of(texts: list[str]) -> Order | None:
-    """The order of the parts of days; None where they do not tell, or are in several time zones.
+    """The order of the parts of days; None if it is ambiguous or there are several time zones.
 
-    A part above 12 is not a month. Where all days of all months are 12 or less both orders are
-    possible.
+    A part above 12 is not a month. If all days and months are 12 or less, both orders are possible.
     """
     found = [match for match in map(TEXT.fullmatch, texts) if match]
     if not found or len(found) < len(texts) or len({match[8] for match in found}) > 1:

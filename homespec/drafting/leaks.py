@@ -116,7 +116,7 @@ def _ranked(seen: Seen, label: Array) -> Array:
 
 
 def _ranks(values: Array) -> Array:
-    """Ranks, equal values with the mean of theirs."""
+    """Ranks; equal values have their mean rank."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray((np.cumsum(counts) - counts / 2)[places])
 

@@ -1,9 +1,9 @@
 """The nodes of a multi-task model.
 
 A node names the values it reads (`reads`), so edges never disagree with nodes. Node names are the
-logical names of the weights. Every node carries the span of the YAML that caused it.
-Shapes: B batch, V width of the input v, N width of what a node reads, K experts of a set,
-D expert width, L LoRAs, R rank, C choices of a gate.
+logical names of the weights. Every node has the span of the YAML that defines it. Shapes: B batch,
+V width of the input v, N width of what a node reads, K experts of a set, D expert width, L LoRAs, R
+rank, C choices of a gate.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ SPLIT = "split_input"
 
 
 Activation = Literal["relu", "swish", "gelu", "tanh", "leaky_relu", "prelu"]
-"""The activations that work on each number by itself."""
+"""The elementwise activations."""
 
 
 class Port(NamedTuple):
-    """A value: the output of `node`; `member` picks one of them where the node is a batch."""
+    """A value: the output of `node`, or of its member `member` if the node is a batch."""
 
     node: str
     member: int | None = None
@@ -35,7 +35,7 @@ class Port(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """What all nodes have: a name, the values they read and the YAML that caused them."""
+    """Base class of nodes: a name, the values that they read, and the YAML that defines them."""
 
     kind: ClassVar[str] = "node"
     name: str
@@ -51,15 +51,14 @@ class Node:
 class Feature(Node):
     """An input feature -> [B, width]. `source` is id, bucketize, number, dense or cross.
 
-    It has a table of `rows`, or is looked up in that of the feature named `table`, which it then
-    reads. Boundaries are given, or there are `fitted` many, which are fitted to data, as the
-    vocabulary of up to `words` ids is. A dense one
-    has `numbers`, which a Linear brings to `width` if it is `projected`; where it is missing as a
-    whole, a vector may be `learned`. A number has a `scale`. A list has `length` values, whose
-    embeddings are pooled by `pool`, by weights if it is `weighted`. A cross has no tensor: its rows
-    are those of pairs of the two ids `crossed`, features by name. In training a share `dropout`
-    of its columns of v is 0. Only nodes of the task tree at or below `place` read it. If it has
-    tables at several places, each of them is a node.
+    It has a table with `rows`, or uses that of the feature named `table`, which it then reads.
+    Boundaries are given, or `fitted` of them are fitted to data, like the vocabulary of up to
+    `words` ids. A dense feature has `numbers`, which a Linear projects to `width` if it is
+    `projected`; if it is missing completely, a vector may be `learned`. A number has a `scale`. A
+    list has `length` values, whose embeddings are pooled by `pool`, with weights if it is
+    `weighted`. A cross has no tensor: its rows are those of pairs of the two ids `crossed`,
+    features by name. In training a share `dropout` of its columns of v is 0. Only nodes of the task
+    tree at or below `place` read it. If it has tables at several places, each of them is a node.
     """
 
     kind: ClassVar[str] = "feature"
@@ -88,7 +87,7 @@ class Feature(Node):
 
     @property
     def one_of_several(self) -> bool:
-        """Whether it is the table of one place, and the feature has others elsewhere."""
+        """Whether it is the table of one place, and the feature has others."""
         return self.name == f"features.{self.short}.{self.place}"
 
     @property
@@ -98,7 +97,7 @@ class Feature(Node):
 
     @property
     def scaled(self) -> bool:
-        """Whether its scale has numbers that are fitted to data."""
+        """Whether its scale is fitted to data."""
         return self.scale not in ("", "none")
 
 
@@ -126,7 +125,7 @@ class SplitInput(Input):
 
     @property
     def user(self) -> int:
-        """How many columns of v are the user's."""
+        """Number of the user's columns of v."""
         return sum(end - start for start, end in self.columns)
 
 
@@ -157,8 +156,8 @@ class Placed(Node):
     """A node of one layer, at one node of the task tree.
 
     `place` is that node's name, or `name.0`, `name.1`, … where it has several states. `level` is
-    how deep it is: groups by their depth, all tasks below the deepest group. `parent` is the
-    name of the node above it, "" above the root.
+    its depth: that of a group; all tasks are below the deepest group. `parent` is the name of the
+    node above it, "" above the root.
     """
 
     layer: str
@@ -168,12 +167,12 @@ class Placed(Node):
 
     @property
     def path(self) -> tuple[str, ...]:
-        """`place` as the name of the node of the tree and, if it has several states, a number."""
+        """`place` split into the name of the tree node and, if it has several states, a number."""
         return tuple(self.place.split("."))
 
     @property
     def identifier(self) -> str:
-        """`place` as part of an identifier that no other place shares: names start with letters."""
+        """`place` as a unique part of an identifier; names start with letters."""
         return "_".join(reversed(self.path))
 
 
@@ -213,7 +212,7 @@ class FeatureGate(Placed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FusedFeatureGate(FeatureGate):
-    """A feature gate that a kernel of its own computes on a GPU: the same values."""
+    """A feature gate that a special kernel computes on a GPU, with the same values."""
 
     kind: ClassVar[str] = "fused_feature_gate"
 
@@ -222,10 +221,9 @@ class FusedFeatureGate(FeatureGate):
 class ExpertSet(Placed):
     """x [B, N] -> K expert outputs [B, D] (HOME.md section 2); `widths` = (N, hidden…, D).
 
-    All experts read one value, or, if there are K, each its own. What is `folded` has its running
-    statistics in the weights: a set for inference. In training a share `dropout` of what each layer
-    gives is 0. The first Linears start as the activations
-    `starts` call for.
+    All experts read one value or, if there are K values, one each. A `folded` set, for inference,
+    has its running statistics folded into the weights. In training, a share `dropout` of each
+    layer's outputs is 0. The first Linears are initialised for the activations `starts`.
     """
 
     kind: ClassVar[str] = "experts"
@@ -255,9 +253,9 @@ class Gate(Placed):
     """Concatenated states [B, N] -> weights over C experts [B, C]; `widths` = (N, hidden…, C).
 
     A gate over one expert has the weight 1 and no parameters, unless it is a self gate. In an
-    optimised graph a gate of one Linear reads the projection that this Linear is a part of. One
-    that reads nothing is static: its logits are parameters. The first Linears start as the
-    activations `starts` call for.
+    optimised graph, a gate with one Linear reads the projection that contains this Linear. A gate
+    without inputs is static: its logits are parameters. The first Linears are initialised for the
+    activations `starts`.
     """
 
     kind: ClassVar[str] = "gate"
@@ -267,22 +265,22 @@ class Gate(Placed):
 
     @property
     def choices(self) -> int:
-        """Number C of experts it weighs."""
+        """Number C of experts that it weighs."""
         return self.widths[-1]
 
     @property
     def has_weights(self) -> bool:
-        """Whether it has parameters: there is a choice."""
+        """Whether it has parameters, because there is a choice."""
         return self.choices > 1
 
     @property
     def is_static(self) -> bool:
-        """Whether its weights are parameters alone, the same in all rows."""
+        """Whether its weights are parameters, the same in all rows."""
         return self.has_weights and not self.reads
 
     @property
     def squash(self) -> Literal["softmax", "sigmoid", "none"]:
-        """What makes weights of its logits."""
+        """The function that turns its logits into weights."""
         return "softmax"
 
 
@@ -290,26 +288,26 @@ class Gate(Placed):
 class SelfGate(Gate):
     """A gate over the node's own set (HOME.md section 5): sigmoid if C == 1, else softmax.
 
-    The weights of a static one are its parameters as they are.
+    The weights of a static self gate are its parameters themselves.
     """
 
     kind: ClassVar[str] = "self_gate"
 
     @property
     def has_weights(self) -> bool:
-        """Always, also for one expert."""
+        """Always true, even for one expert."""
         return True
 
     @property
     def squash(self) -> Literal["softmax", "sigmoid", "none"]:
-        """What makes weights of its logits."""
+        """The function that turns its logits into weights."""
         if not self.reads:
             return "none"
         return "sigmoid" if self.choices == 1 else "softmax"
 
 
 class Section(NamedTuple):
-    """Columns of a projection: those of `nodes`, `width` for each, that are read for one purpose.
+    """Columns of a projection for one purpose: `width` for each of `nodes`.
 
     `purpose` is down (without a bias), hidden, router, gate or self_gate. `loras` is how many
     matrices a node's columns belong to.
@@ -322,13 +320,13 @@ class Section(NamedTuple):
 
     @property
     def columns(self) -> int:
-        """All columns."""
+        """Number of all columns."""
         return len(self.nodes) * self.width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection(Placed):
-    """All Linears of gates that read one value x [B, N] as one: -> [B, columns of all sections]."""
+    """All Linears of gates that read one value x [B, N], as one -> [B, columns of all sections]."""
 
     kind: ClassVar[str] = "projection"
     width: int
@@ -336,7 +334,7 @@ class Projection(Placed):
 
 
 class Residual(NamedTuple):
-    """A self gate's share in a mixture: the gate's value and the position of its set."""
+    """A self gate's part of a mixture: the gate's value and the position of its set."""
 
     gate: Port
     position: int
@@ -346,10 +344,10 @@ class Residual(NamedTuple):
 class Mix(Placed):
     """Gate weights [B, C] and expert sets -> the state [B, D] of a tree node.
 
-    `reads` holds the gate, then the sets in the gate's order, then the self gates; `residuals` says
-    to which set (by position) each self gate belongs. `counts` are the sets' numbers of experts.
-    A mixture of one expert may read no gate: its weight is 1. The sets at the positions `foreign`
-    get no gradient through it.
+    `reads` holds the gate, then the sets in the gate's order, then the self gates; `residuals` has
+    the position of each self gate's set. `counts` are the sets' numbers of experts. A mixture of
+    one expert need not read a gate: its weight is 1. The sets at the positions `foreign` get no
+    gradient through it.
     """
 
     kind: ClassVar[str] = "state"
@@ -385,8 +383,8 @@ class Tower(Node):
     """The state [B, D] of a task -> its logit [B]; `widths` = (D, hidden…, 1).
 
     The logit of a regression estimates the label in units of `scale`. Hidden layers have a `norm`,
-    which is `folded` as that of experts, and in training a share `dropout` of what they give is 0.
-    The first Linears start as the activations `starts` call for.
+    which may be `folded` like that of experts. In training, a share `dropout` of their outputs is
+    0. The first Linears are initialised for the activations `starts`.
     """
 
     kind: ClassVar[str] = "tower"
@@ -415,12 +413,13 @@ class Product(Node):
 class Objective(Node):
     """The loss of a task on its logit, with a weight (HOME.md section 6).
 
-    Binary cross-entropy, of which `pos_weight` weighs the positives and `focal` is the exponent of
-    the focal loss; for a regression `loss` on label and logit in units of `scale`. `where`
-    names the task whose label, `where_label`, must be 1 in the rows that count; others count with
-    the weight `outside`. `sample_weight` is the column of the rows' weights. `unknown` means in
-    the columns of the label that a cell is empty, `where_unknown` in those of `where_label`.
-    `within` is the column of sessions in which the loss also ranks rows, with `within_weight`.
+    Binary cross-entropy, in which `pos_weight` multiplies positives and `focal` is the exponent of
+    the focal loss; for a regression, `loss` on label and logit in units of `scale`. `where` names
+    the task whose label, `where_label`, must be 1 in the rows that count; others count with the
+    weight `outside`. `sample_weight` is the column of the rows' weights. `unknown` is the value
+    that means an empty cell in the columns of the label, `where_unknown` that in those of
+    `where_label`. `within` is the column of sessions in which the loss also ranks rows, with
+    `within_weight`.
     """
 
     kind: ClassVar[str] = "objective"
@@ -443,17 +442,17 @@ class Objective(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch(Node):
-    """Nodes of one kind and shape that the generated code evaluates together, in this order."""
+    """Nodes of the same kind and shape, which generated code evaluates together, in this order."""
 
     kind: ClassVar[str] = "batch"
     members: tuple[Node, ...]
 
     def renamed(self, move: Callable[[Port], Port]) -> Node:
-        """This batch with the values that its members read replaced."""
+        """This batch, with the values that its members read replaced."""
         return batch_of(self.name, tuple(m.renamed(move) for m in self.members))
 
 
 def batch_of(name: str, members: tuple[Node, ...]) -> Batch:
-    """A batch that reads what its members read; it points at the first member's YAML."""
+    """A batch that reads the values of its members; it points to the first member's YAML."""
     reads = tuple(dict.fromkeys(port for member in members for port in member.reads))
     return Batch(name=name, reads=reads, span=members[0].span, members=members)

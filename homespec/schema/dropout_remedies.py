@@ -1,4 +1,4 @@
-"""Stage 2, schema: what to write for what other libraries call dropout."""
+"""Stage 2, schema: remedies for dropout written as in other libraries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def percent_as_share(text: str) -> float | None:
 
 
 def _share(value: Any) -> str:
-    """The share of dropout that was written, of a list its first."""
+    """The share of dropout that was written, or the first of a list."""
     first = value[0] if isinstance(value, list) and value else value
     if isinstance(first, str):
         first = percent_as_share(first)
