@@ -32,7 +32,7 @@ KINDS: dict[type[Node], str] = {
 
 
 def in_words(way: list[Node]) -> str:
-    """The way from the experts to the task, without what merely scales a value."""
+    """The path from the experts to the task, without nodes that only scale a value."""
     steps = [_step(node) for node in reversed(way) if not isinstance(node, (FeatureGate, *VIEWS))]
     return " → ".join(steps)
 

@@ -181,10 +181,10 @@ class Graph:
     def ancestors(
         self, names: Iterable[str], known: Set[str] = frozenset(), detached: bool = True
     ) -> set[str]:
-        """Names of `names` and of everything that they depend on, without what is `known`.
+        """These names and those of everything that they depend on, except the `known` ones.
 
-        With a name, all that it depends on has to be known. Unless `detached`, only what gradients
-        flow back to counts.
+        If a name is known, everything that it depends on must be known. Unless `detached`, only
+        what gradients flow back to counts.
         """
         ancestors: set[str] = set()
         waiting = list(names)

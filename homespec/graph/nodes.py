@@ -309,8 +309,8 @@ class SelfGate(Gate):
 class Section(NamedTuple):
     """Columns of a projection for one purpose: `width` for each of `nodes`.
 
-    `purpose` is down (without a bias), hidden, router, gate or self_gate. `loras` is how many
-    matrices a node's columns belong to.
+    `purpose` is down (without a bias), hidden, router, gate or self_gate. `loras` is the number of
+    matrices to which a node's columns belong.
     """
 
     purpose: str
