@@ -119,7 +119,7 @@ lightning: $(VENV)/lightning-$(OLDEST_LIGHTNING)
 	PYTHONPATH=$< OMP_NUM_THREADS=1 $(BIN)/pytest -q $(LIGHTNING_TESTS:%=tests/train/%.py)
 
 golden: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q --update-golden tests/rules tests/diagnostics tests/cli tests/analysis tests/test_readme.py tests/test_tutorial.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q --update-golden tests/rules tests/diagnostics tests/cli tests/analysis tests/test_readme.py tests/test_tutorial.py tests/howto
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
