@@ -97,6 +97,7 @@ def _tasks(data: ProfiledData) -> Table:
         task = data.spec.tasks[name]
         label = train.label + (f" where {task.where}" if task.where else "")
         label += f" by {task.sample_weight}" if task.sample_weight else ""
+        label += f" within {task.within.column}" if task.within else ""
         valid = [_rate(data.valid.tasks[name])] if data.valid else []
         positive = f"{train.positives:,.0f}" if task.kind == "binary" else "–"
         table.add_row(
