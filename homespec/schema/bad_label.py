@@ -1,4 +1,4 @@
-"""HS110: what is wrong with a label, and where in it."""
+"""HS110: mistakes in labels, with their place."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def bad_label(error: LocatedError) -> Iterator[Finding]:
 
 
 def _within(error: LocatedError) -> Span:
-    """The characters of a text that are wrong, if its line shows them as they are."""
+    """The span of the wrong characters of a text, if its line shows them unescaped."""
     span, at, length = error.span, error.context["at"], error.context["length"]
     begin, end = span.start, span.end
     quotes = (end.column - begin.column - len(str(error.value))) // 2

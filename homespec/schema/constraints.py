@@ -1,6 +1,6 @@
-"""Stage 2, schema: what a section needs besides its keys and their types, each written once.
+"""Stage 2, schema: constraints of sections beyond keys and types, each defined once.
 
-A constraint checks a section and says the same in the words of JSON Schema.
+A constraint checks a section, and has a form as JSON Schema.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Rules = list[dict[str, Any]]
 class Constraint:
     """A check, which raises an error with its rule's name, and its two parts as JSON Schema.
 
-    `conflicts` cannot be together in a section, not even in one that is laid over another one;
-    `needs` must be in a complete one.
+    `conflicts` forbids keys together in a section, even in one that is merged over another; `needs`
+    requires keys in a complete one.
     """
 
     check: Callable[[Any], None]
@@ -43,7 +43,7 @@ class Constrained(Model):
 
 
 def one_of(keys: tuple[str, ...], error: LiteralString) -> Constraint:
-    """Exactly one of these keys is there, which says what kind the section is."""
+    """Exactly one of these keys is present, and it determines the kind of the section."""
 
     def check(section: Model) -> None:
         kinds = [key for key in keys if key in section.model_fields_set]
@@ -65,7 +65,7 @@ def only_with(
     error: LiteralString,
     needed: str = "",
 ) -> Constraint:
-    """Keys that only the allowed kinds have; with a message `needed`, they cannot lack them."""
+    """Keys that only the allowed kinds have; with a message `needed`, these kinds require them."""
 
     def check(section: Model) -> None:
         kind = next(kind for kind in kinds if kind in section.model_fields_set)
@@ -103,14 +103,14 @@ BY_WITH_HARD = Constraint(
     ],
     [{"if": _HARD, "then": {"required": ["by"]}, "else": {"properties": {"by": _WITHOUT_BY}}}],
 )
-"""A hard search names the field that it compares; a soft one compares all fields."""
+"""A hard search must name the field that it compares; a soft one compares all fields."""
 
 NOT_EMPTY = Constraint(lambda section: None, needs=[{"minProperties": 1}])
-"""A mapping has a key. Gates check it themselves, before they add what a mapping means."""
+"""A mapping must have a key. Gates check this themselves, before they interpret the mapping."""
 
 
 def _excludes(key: str, *others: str) -> dict[str, Any]:
-    """Where `key` is, the others are not; null takes a key away."""
+    """If `key` is present, the others are not; null removes a key."""
     absent = {"type": "null", "errorMessage": f"not beside `{key}`", "doNotSuggest": True}
     return {"if": _has(key), "then": {"properties": dict.fromkeys(others, absent)}}
 

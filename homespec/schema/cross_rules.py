@@ -1,4 +1,4 @@
-"""Stage 2, schema, HS238: what a cross does not have."""
+"""Stage 2, schema, HS238: keys that a cross does not have."""
 
 from __future__ import annotations
 

@@ -30,12 +30,12 @@ def dropout_of_section(parent: Path, key: str, value: Any) -> str:
 
 
 def dropout_of_task(parent: Path, key: str, value: Any) -> str:
-    """In a task: that of its tower."""
+    """The remedy in a task, which means its tower."""
     return f"write `tower: {{dropout: {_share(value)}}}`"
 
 
 def whose_dropout(parent: Path, key: str, value: Any) -> str:
-    """At the top of a spec, where other libraries mean all MLPs, or all embeddings."""
+    """The remedy at the top of a spec, where other libraries mean all MLPs, or all embeddings."""
     share = _share(value)
     if "embed" in key or "feature" in key:
         return f"write `feature_dropout: {share}`"

@@ -19,10 +19,10 @@ from homespec.schema.patterns import FORMS
 Schema = dict[str, Any]
 
 PART = "Part"
-"""What the names of sections end in that may lack what a base has."""
+"""Suffix of the names of sections that may lack keys, because a base has them."""
 
 BY_FAMILY = ("Experts", "Mixture", "FeatureGate", "SelfGate")
-"""Sections whose defaults are HoME's; other families have some of their own."""
+"""Sections whose defaults are HoME's; other families have other ones."""
 
 NULL: Schema = {"type": "null"}
 
@@ -55,7 +55,7 @@ def _whole(name: str, section: Schema) -> Schema:
 
 
 def _part(name: str, section: Schema) -> Schema:
-    """A section that is laid over another one, key by key."""
+    """A section that is merged over another one, key by key."""
     required = section.get("required", ())
     properties = {}
     for key, value in section["properties"].items():
@@ -73,7 +73,7 @@ def _part(name: str, section: Schema) -> Schema:
 
 
 def _rules(name: str, complete: bool = False) -> Schema:
-    """What the constraints of a section demand of it."""
+    """The demands of a section's constraints."""
     constraints: tuple[Constraint, ...] = getattr(getattr(models, name), "constraints", ())
     rules = [rule for constraint in constraints for rule in constraint.conflicts]
     if complete:
@@ -83,7 +83,7 @@ def _rules(name: str, complete: bool = False) -> Schema:
 
 
 def _dims() -> Schema:
-    """Without a `dim` for all, each feature with a table needs one, and each field of events."""
+    """Without a spec-wide `dim`, each feature with a table and each field of events needs one."""
     fields = {"with": {"additionalProperties": FIELD_DIM_NEEDED}}
     each = {**DIM_NEEDED, "properties": {"sequence": {"properties": fields}}}
     needed = {"properties": {"features": {"additionalProperties": each}}}
@@ -128,7 +128,7 @@ def _form(value: Schema) -> Schema:
 
 
 def _parted(value: Schema) -> Schema:
-    """The schema of a value that is laid over another one. Lists are replaced as a whole."""
+    """The schema of a value that is merged over another one. Lists are replaced as a whole."""
     value = {key: below for key, below in value.items() if key != "minProperties"}
     if "$ref" in value and referred(value) in sections():
         value["$ref"] += PART
@@ -140,7 +140,7 @@ def _parted(value: Schema) -> Schema:
 
 
 def _or_null(value: Schema) -> Schema:
-    """The same or null, with the description where an editor looks for it."""
+    """The schema or null, with the description where editors look for it."""
     if "enum" in value:
         return {**value, "type": [value["type"], "null"], "enum": [*value["enum"], None]}
     if "type" in value:
@@ -153,12 +153,12 @@ def _or_null(value: Schema) -> Schema:
 
 
 def _head(value: Schema) -> Schema:
-    """What describes a value and does not restrict it."""
+    """The keywords that describe a value and do not restrict it."""
     return {key: value[key] for key in ("title", "description", "examples") if key in value}
 
 
 def _reachable(root: Schema, definitions: dict[str, Schema]) -> dict[str, Schema]:
-    """The definitions that the root needs, in the order in which they are met."""
+    """The definitions that the root needs, in order of appearance."""
     reachable: dict[str, Schema] = {}
     waiting = [root]
     while waiting:

@@ -1,4 +1,4 @@
-"""Stage 2, schema: what features and fields of events have in common, values with embeddings."""
+"""Stage 2, schema: values with embeddings, the common part of features and fields of events."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from homespec.schema.constraints import Constrained, Constraint, one_of, only_wi
 from homespec.schema.field_types import Boundaries, Model, Rows, Width, absent, listed
 
 OWNERS = ("id", "bucketize")
-"""The kinds whose table others may use: they say how values become rows, and how wide it is."""
+"""The kinds whose table others may use: they define its rows and its width."""
 
 
 def dim_of(with_tables: tuple[str, ...], kinds: tuple[str, ...]) -> Constraint:
-    """The kinds with a table of their own have `dim`, and no others.
+    """Exactly the kinds with their own table have `dim`.
 
-    Where a spec has a `dim` for all, each has it by then; editors see what is written, for which
-    there is `DIM_NEEDED`.
+    A spec-wide `dim` has been filled in by then; for editors, which see the written spec, there is
+    `DIM_NEEDED`.
     """
     return replace(_dim_of(with_tables, kinds), needs=[])
 
@@ -30,10 +30,10 @@ def _dim_of(with_tables: tuple[str, ...], kinds: tuple[str, ...]) -> Constraint:
 
 
 FIELD_DIM_NEEDED = {"allOf": _dim_of(OWNERS, OWNERS).needs}
-"""What a field of events needs in a spec without a `dim` for all."""
+"""What a field of events needs in a spec without a spec-wide `dim`."""
 _TABLES = (*OWNERS, "cross")
 DIM_NEEDED = {"allOf": _dim_of(_TABLES, _TABLES).needs}
-"""What a feature needs there."""
+"""What a feature needs in such a spec."""
 
 
 class Quantiles(Model):
@@ -59,7 +59,7 @@ MAX_TEXT = 200
 
 
 def as_texts(value: Any) -> Any:
-    """A vocabulary as YAML gives it; whole numbers become text."""
+    """A vocabulary from YAML; whole numbers become text."""
     texts = listed(value)
     if not isinstance(texts, tuple):
         return texts
@@ -132,7 +132,7 @@ class Id(Constrained):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The vocabulary, if the spec lists it."""
+        """The vocabulary, if the spec lists one."""
         return self.vocab if isinstance(self.vocab, tuple) else ()
 
     @property

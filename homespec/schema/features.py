@@ -18,7 +18,7 @@ from homespec.schema.sequences import Sequence
 Kind = Literal["id", "bucketize", "number", "dense", "table", "cross", "sequence"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 READ: tuple[Kind, ...] = ("id", "bucketize", "number", "dense", "table")
-"""The kinds that read a column of their own."""
+"""The kinds that read their own column."""
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 Columns = Annotated[
     Annotated[ColumnName, Tag("text")]
@@ -101,12 +101,12 @@ class Feature(Embedded):
 
     @property
     def places(self) -> tuple[str, ...]:
-        """What `at` says, as a list: nodes of the task tree, `tasks` and `groups`."""
+        """The entries of `at` as a list: nodes of the task tree, `tasks` and `groups`."""
         return (self.at,) if isinstance(self.at, str) else self.at
 
     @property
     def kind(self) -> Kind:
-        """Which of the kinds the feature is."""
+        """The kind of the feature."""
         for kind in KINDS:
             if kind in self.model_fields_set:
                 return kind
@@ -119,9 +119,10 @@ class Feature(Embedded):
 
     @property
     def width(self) -> int:
-        """How many columns of the input v the feature takes; 0 where another value decides.
+        """Number of columns of the input v that the feature takes.
 
-        That is an encoder for a sequence, and for a shared table the feature that owns it.
+        It is 0 if another part decides: the encoder of a sequence, or the feature that owns a
+        shared table.
         """
         if self.kind == "dense":
             return self.project or self.dense
@@ -129,7 +130,7 @@ class Feature(Embedded):
 
     @property
     def rows(self) -> int:
-        """Rows of the feature's own table; row 0 stands for missing. 0 where it has none."""
+        """Rows of the feature's own table; row 0 stands for missing values. 0 without a table."""
         return 1 + self.cross.buckets if self.kind == "cross" else super().rows
 
     @property

@@ -102,7 +102,7 @@ COUNTS = ("shared", "group", "task")
 
 
 def _shorthand(error: LocatedError) -> str | None:
-    """What a section may be besides a mapping."""
+    """The forms of a section besides a mapping."""
     if not error.kind.startswith("model_") or len(error.path) < 2:
         return None
     if error.path[-1] == "encoder":
@@ -116,7 +116,7 @@ def _shorthand(error: LocatedError) -> str | None:
 
 
 SHARES = ("rate", "dropout", "feature_dropout")
-"""The keys of shares, which may have been written in percent."""
+"""The keys with shares, which may have been written in percent."""
 
 
 @rule("HS104", "out-of-range")
@@ -209,7 +209,7 @@ def wrong_length(error: LocatedError) -> Iterator[Finding]:
 
 
 def _filled(error: LocatedError) -> str:
-    """What to write where nothing is; what is required cannot be removed."""
+    """The remedy for an empty value; a required key cannot be removed."""
     if error.path in (("features",), ("tasks",)):
         return f"add one: `{EXAMPLES[str(error.path[0])]}`"
     return "add one, or remove the key"

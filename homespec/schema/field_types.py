@@ -1,4 +1,4 @@
-"""Stage 2, schema: what all sections of the language are made of.
+"""Stage 2, schema: the building blocks of all sections of the language.
 
 A key that is absent where an outer level may give it inherits from there: `model_fields_set`
 distinguishes absent from given, so no field needs a None.
@@ -26,7 +26,7 @@ from homespec.schema import identifiers, label_parser, label_tokens
 
 
 def check_name(name: str) -> str:
-    """A name that may become an identifier, a key of a checkpoint and the name of a file."""
+    """A name that is usable as an identifier, a key of a checkpoint and a file name."""
     if not identifiers.is_identifier(name):
         raise PydanticCustomError("bad_name", "`{name}` is not a name", {"name": name})
     if identifiers.is_reserved(name):
@@ -35,14 +35,15 @@ def check_name(name: str) -> str:
 
 
 def check_layer_name(name: str) -> str:
-    """Variables of generated code are called `z_LAYER_NODE`: without `_` in it they stay apart."""
+    """Variables of generated code are named `z_LAYER_NODE`; without `_` in a layer they are
+    unique."""
     if "_" in name:
         raise PydanticCustomError("bad_name", "`{name}` has an underscore", {"name": name})
     return name
 
 
 def check_label(text: str) -> str:
-    """A text that is a label: a column, arithmetic of columns, or a test of these."""
+    """A text with a label: a column, arithmetic of columns, or a test of these."""
     try:
         label_parser.parse_label(text)
     except label_tokens.LabelError as error:
@@ -69,12 +70,12 @@ def check_version(text: str) -> str:
 
 
 MAX_BOUNDARY, MIN_BOUNDARY = 2.0**53, 2.0**-126
-"""Boundaries are below the one in size, where float64 has all whole numbers, and, unless they are
-0, not below the other, the smallest number that float32 has with all its digits."""
+"""Boundaries must be smaller in magnitude than the former, up to which float64 has all whole
+numbers, and, unless they are 0, at least the latter, the smallest normal float32."""
 
 
 def check_boundaries(boundaries: tuple[float, ...]) -> tuple[float, ...]:
-    """Boundaries that numbers can be compared with, each greater than the one before."""
+    """Boundaries with which numbers can be compared, in strictly ascending order."""
     for index, number in enumerate(boundaries):
         if not (number == 0 or MIN_BOUNDARY <= abs(number) < MAX_BOUNDARY):
             raise PydanticCustomError("boundary_size", "its size", {"index": index})
@@ -87,19 +88,19 @@ def check_boundaries(boundaries: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def listed(value: Any) -> Any:
-    """YAML gives lists; strict pydantic wants tuples to be tuples."""
+    """YAML yields lists, but strict pydantic requires tuples."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def text_of(form: str) -> WithJsonSchema:
-    """Say in the JSON Schema which form a text has: one of `patterns.FORMS`."""
+    """Declare the form of a text in the JSON Schema: one of `patterns.FORMS`."""
     return WithJsonSchema({"type": "string", "format": form})
 
 
 M = TypeVar("M", bound=BaseModel)
 
 MAX_ENTRIES = 1024
-"""How many features, groups and tasks a spec may have: products have dozens of tasks."""
+"""Maximum numbers of features, groups and tasks of a spec; products have dozens of tasks."""
 
 Member = Annotated[str, Field(max_length=200)]
 Name = Annotated[str, AfterValidator(check_name), text_of("Name")]
@@ -117,7 +118,7 @@ Unknown = Annotated[
     | Annotated[Finite, Field(gt=-(2**53), lt=2**53), Tag("number")],
     Discriminator(lambda value: "text" if isinstance(value, str) else "number"),
 ]
-"""A number or a text that stands for what is missing."""
+"""A number or text that stands for a missing value."""
 Boundary = Annotated[
     Finite,
     Field(json_schema_extra={"exclusiveMinimum": -(2**53), "exclusiveMaximum": 2**53}),
@@ -146,12 +147,12 @@ class Model(BaseModel):
 
 
 def absent(*examples: object) -> Any:
-    """The default of a key without a value: `model_fields_set` says whether it is present."""
+    """The default of an absent key; `model_fields_set` shows whether it is present."""
     return Field(default=None, examples=[*examples] or None)
 
 
 def overlay(*levels: BaseModel, to: type[M]) -> M:
-    """Merge the fields that were given at each level, later levels win, into a `to`."""
+    """Merge the fields given at each level into a `to`; later levels take precedence."""
     given: dict[str, Any] = {}
     for level in levels:
         fields = level.model_fields_set & to.model_fields.keys()

@@ -1,4 +1,4 @@
-"""Stage 2, schema: what a spec leaves to the data: boundaries, scalings and vocabularies."""
+"""Stage 2, schema: values that a spec leaves to the data: boundaries, scalings, vocabularies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from homespec.schema.models import Spec
 
 BOUNDARIES, SCALING = "features.{}.boundaries", "features.{}.scaling"
 VOCABULARY = "features.{}.vocabulary"
-"""The logical names of what is fitted, by tensor."""
+"""The logical names of fitted values, by tensor."""
 
 
 class FittedColumn(NamedTuple):
@@ -39,9 +39,9 @@ class WordColumn(NamedTuple):
 
 
 def word_columns(spec: Spec) -> dict[str, WordColumn]:
-    """The ids whose vocabulary is to be fitted, by the name of their tensor, in order.
+    """The ids whose vocabulary is fitted, by the name of their tensor, in order.
 
-    Ids that are looked up in the table of a feature have its vocabulary.
+    Ids that use the table of a feature have its vocabulary.
     """
     columns: dict[str, WordColumn] = {}
     for name, feature in spec.features.items():
@@ -56,7 +56,7 @@ def word_columns(spec: Spec) -> dict[str, WordColumn]:
 
 
 def scaled_columns(spec: Spec) -> dict[str, ScaledColumn]:
-    """The numbers whose scaling is to be fitted, by feature, in the order of the spec."""
+    """The numbers whose scaling is fitted, by feature, in the order of the spec."""
     return {
         name: ScaledColumn(feature.column, feature.scale)
         for name, feature in spec.features.items()
@@ -65,9 +65,9 @@ def scaled_columns(spec: Spec) -> dict[str, ScaledColumn]:
 
 
 def fitted_columns(spec: Spec) -> dict[str, FittedColumn]:
-    """What is to be fitted, by the name of its tensor, in the order of the spec.
+    """The boundaries to fit, by the name of the tensor, in the order of the spec.
 
-    Values that are looked up in the table of a feature have no boundaries of their own.
+    Values that use the table of a feature have no boundaries of their own.
     """
     columns: dict[str, FittedColumn] = {}
     for name, feature in spec.features.items():

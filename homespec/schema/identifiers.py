@@ -1,4 +1,4 @@
-"""Which names a spec may give: they become identifiers, file names and keys of state dicts.
+"""The valid names of a spec, which become identifiers, file names and keys of state dicts.
 
 Torch is not imported here, so the attributes of its containers are listed; a test holds the list
 against the installed torch.
@@ -33,19 +33,19 @@ TORCH_ATTRIBUTES = (
 RESERVED = frozenset({ROOT, *TORCH_ATTRIBUTES.split()})
 
 UNUSED = frozenset({"antigravity", "idlelib", "test", "this", "turtle", "turtledemo"})
-"""Modules of Python that no program imports."""
+"""Modules of Python that programs do not import."""
 MODULES = (sys.stdlib_module_names - UNUSED) | {
     *("filelock", "fsspec", "functorch", "homespec", "jinja2", "mpmath", "networkx", "numpy"),
     *("setuptools", "sympy", "torch", "torchgen", "triton", "typing_extensions"),
 }
-"""What a file of this name hides from all that is imported beside it; torch imports most of it."""
+"""Modules that a file of the same name would hide from imports beside it, mostly torch's."""
 
 
 def is_reserved(name: str) -> bool:
-    """Whether the name means something else already. Constants spell the root in capitals."""
+    """Whether the name already has a meaning. Constants contain the root in capitals."""
     return name in RESERVED or name.lower() == ROOT
 
 
 def is_identifier(name: str) -> bool:
-    """Whether `name` is a plain ASCII identifier of at most 63 characters, no Python keyword."""
+    """Whether `name` is an ASCII identifier of at most 63 characters and not a Python keyword."""
     return bool(NAME.fullmatch(name)) and not keyword.iskeyword(name)

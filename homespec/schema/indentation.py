@@ -1,4 +1,4 @@
-"""Stage 2, schema: sections that a slip of indentation put in the wrong place.
+"""Stage 2, schema: sections that are in the wrong place because of wrong indentation.
 
 One slip makes a dozen keys unknown and a section missing. It is reported once, and its echoes not.
 """
@@ -17,13 +17,13 @@ from homespec.source import Document
 
 SECTIONS = ("features", "groups", "tasks", "experts", "gates", "towers", "layers")
 NAMED = ("features", "groups", "tasks")
-"""Sections whose entries have names of the user's choice."""
+"""Sections whose entries have names that users choose."""
 
 Errors = list[ErrorDetails]
 
 
 def indentation_slips(document: Document, errors: Errors) -> tuple[list[Diagnostic], Errors]:
-    """The slips, and the errors that are none of their echoes."""
+    """Indentation mistakes, and the errors that are not their consequences."""
     diagnostics: list[Diagnostic] = []
     for parent, section in _swallowed(document.data or {}, errors):
         diagnostics += misplaced_section(document, section, parent)
@@ -36,7 +36,7 @@ def indentation_slips(document: Document, errors: Errors) -> tuple[list[Diagnost
 
 
 def _swallowed(data: dict[str, Any], errors: Errors) -> Iterator[tuple[str, str]]:
-    """(parent, section) where a section is inside another one and is wrong there."""
+    """(parent, section) for each section that is wrongly inside another one."""
     wrong = {error["loc"][:2] for error in errors}
     for parent in SECTIONS:
         inside = data.get(parent)

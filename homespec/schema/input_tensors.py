@@ -1,4 +1,4 @@
-"""Stage 2, schema: the tensors that a model takes, and the columns of data they come from."""
+"""Stage 2, schema: the input tensors of a model, and the columns of data they come from."""
 
 from __future__ import annotations
 
@@ -15,46 +15,45 @@ class InputTensor:
     """One entry of the dict of features that a model is called with.
 
     `id`: int64 [B], missing -1. `number`: float32, float64 or integers [B], missing NaN. `vector`:
-    float [B, width], missing NaN. `weight`: float [B, length], missing NaN. Where `length` is not 0
-    the tensor has that many values a row, [B, length], then as many missing ones as it takes; those
-    of events begin with the oldest.
+    float [B, width], missing NaN. `weight`: float [B, length], missing NaN. If `length` is not 0,
+    the tensor is [B, length], padded with missing values; events begin with the oldest.
     """
 
     name: str
-    """Its key; a field of a sequence is `sequence.field`."""
+    """Its key; `sequence.field` for a field of a sequence."""
     feature: str
-    """The feature of the spec that it belongs to."""
+    """The feature of the spec to which it belongs."""
     column: str
     """The column of the data."""
     kind: Literal["id", "number", "vector", "weight"] = "number"
     width: int = 0
     """Numbers of a vector."""
     length: int = 0
-    """Events of a sequence that are kept, the latest, or values of a list, the first; 0 for a
-    single value."""
+    """Number of events of a sequence that are kept (the latest), or of values of a list (the
+    first); 0 for a single value."""
     pool: Pool | Literal[""] = ""
     """How a list becomes one embedding; "" for events and single values."""
     vocab: int = 0
     """Ids are 0 to vocab - 1; 0 if any id may occur, and for tensors other than ids."""
     texts: tuple[str, ...] = ()
-    """The vocabulary, if the spec lists it: id i is the one of the i-th."""
+    """The vocabulary, if the spec lists one: id i is that of entry i."""
     words: int = 0
-    """How many ids a vocabulary that is fitted to data may have; 0 for what has none."""
+    """Maximum number of ids of a fitted vocabulary; 0 without one."""
     buckets: int = 0
-    """Rows that hashed ids share; 0 for tensors other than hashed ids."""
+    """Number of rows for hashed ids; 0 for other tensors."""
     separator: str = ""
-    """What separates the values of a list in text; "" for what separates them by default."""
+    """The separator of a list's values in text; "" for the default separators."""
     padding: str = ""
-    """The value that fills lists up; of a sequence its first field has it, of a list its values."""
+    """The value that pads lists; in a sequence, it is in the first field; in a list, among the
+    values."""
     table: str = ""
-    """The name of the tensor in whose table values are looked up; "" for vectors, weights and
-    numbers that are scaled."""
+    """The name of the tensor whose table is used; "" for vectors, weights and scaled numbers."""
     scale: str = ""
-    """How a number that is looked up in no table is scaled: standard, log, minmax or none."""
+    """The scaling of a number without a table: standard, log, minmax or none."""
 
     @property
     def elements(self) -> str:
-        """What messages call the values of a row."""
+        """The word for the values of a row in messages."""
         return "values" if self.pool else "events"
 
 
@@ -79,13 +78,13 @@ def event_column(name: str, sequence: Sequence, field: str) -> str:
 
 
 def event_values(spec: Spec, sequence: Sequence, field: str) -> Embedded:
-    """What says how values of a field become rows: the feature, or the field, with the table."""
+    """The definition of how a field's values become rows: the feature or field with the table."""
     table = event_table(spec, sequence, field)
     return spec.features[table] if table else sequence.with_[field]
 
 
 def event_table(spec: Spec, sequence: Sequence, field: str) -> str:
-    """The feature in whose table a field is looked up; "" if the field has a table of its own."""
+    """The feature whose table a field uses; "" if the field has its own table."""
     own = sequence.with_.get(field)
     return spec.owner(field) if own is None else own.table
 
@@ -94,7 +93,7 @@ def _tensors(spec: Spec, name: str) -> Iterator[InputTensor]:
     feature = spec.features[name]
     if feature.kind == "cross":
         return
-    if feature.kind != "sequence":  # values looked up in a table are as its owner's
+    if feature.kind != "sequence":  # values in a shared table are like those of its owner
         owner = spec.owner(name)
         tensor = InputTensor(name, name, feature.column, table=owner)
         tensor = _tensor(spec.features[owner], tensor)
@@ -123,7 +122,7 @@ def _of_list(tensor: InputTensor, options: ListOptions) -> Iterator[InputTensor]
 
 
 def _tensor(owner: Embedded, tensor: InputTensor) -> InputTensor:
-    """The tensor with the kind that the owner of its table gives it."""
+    """The tensor, with its kind from the owner of its table."""
     if isinstance(owner, Feature) and owner.kind == "dense":
         return replace(tensor, kind="vector", width=owner.dense, table="")
     if isinstance(owner, Feature) and owner.kind == "number":

@@ -35,10 +35,10 @@ SHORTHANDS: dict[str, dict[str, Any]] = {
     "SelfGate": {"type": "boolean"},
     "Task": {"type": "null"},
 }
-"""What a section may be written as instead of a mapping."""
+"""The short forms of sections, instead of a mapping."""
 
 INHERITING = ("LayerExperts", "Layer", "ExpertSet", "LayerGates")
-"""Sections whose absent keys are taken from an outer level: they have no defaults of their own."""
+"""Sections that inherit absent keys from an outer level, and so have no defaults."""
 
 
 @functools.cache
@@ -133,18 +133,18 @@ def scalars_at(path: tuple[str | int, ...]) -> list[str]:
 
 
 def choices_at(path: tuple[str | int, ...]) -> list[str]:
-    """The words that the language knows at a place, or the kinds where each has a section."""
+    """The words that the language knows at a place, or the kinds if each has a section."""
     words = [word for place in _places(path) for word in place.get("enum", ())]
     return words or keys_at(path)
 
 
 def examples_at(path: tuple[str | int, ...]) -> list[Any]:
-    """Values that are usual at a place."""
+    """Usual values at a place."""
     return [example for place in _places(path) for example in place.get("examples", ())]
 
 
 def _places(path: tuple[str | int, ...]) -> list[dict[str, Any]]:
-    """The schemas of a place of the document, one for each form that it may have."""
+    """The schemas of a place of the document, one for each possible form."""
     places = [sections()["Spec"]]
     for step in path:
         places = [deeper for place in places for deeper in _steps(place, step)]
@@ -160,7 +160,7 @@ def _steps(place: dict[str, Any], step: str | int) -> list[dict[str, Any]]:
 
 
 def _resolved(place: dict[str, Any]) -> list[dict[str, Any]]:
-    """Follow references and alternatives to the schemas that say something themselves."""
+    """Follow references and alternatives to the schemas with their own content."""
     if "$ref" in place:
         return [sections()[referred(place)]]
     return [deeper for a in place.get("oneOf", ()) for deeper in _resolved(a)] or [place]

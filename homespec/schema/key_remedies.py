@@ -1,4 +1,4 @@
-"""Stage 2, schema: what to write for a key that is not part of the language."""
+"""Stage 2, schema: remedies for keys that are not part of the language."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from homespec.schema.synonyms import CHOICES, KEYS, meaning
 from homespec.schema.training_words import TRAINING, part_rate, penalty, training_remedy
 
 Remedy = str | Callable[[Path, str, Any], str]
-"""What to write, or a function of the section's place, the key and the value that says so."""
+"""The text to write, or a function of the section's place, the key and the value that returns
+it."""
 
 MAX_REMEDY = 200
-"""A help line with more characters would hide what it says."""
+"""Maximum number of characters of a help line, which would otherwise be hard to read."""
 
 
 def meant_key(parent: Path, key: str) -> str | None:
-    """The key of a section that was meant, by meaning or by letters."""
+    """The key of a section that is probably meant, by meaning or spelling."""
     known = keys_at(parent)
     meant = _meant_by(section_of(parent), key)
     return meant if meant in known else closest(key, known)
 
 
 def _meant_by(section: str, key: str) -> str | None:
-    """What another library's key in such a section means."""
+    """The meaning of another library's key in such a section."""
     return meaning(KEYS.get(section, {}), key)
 
 
 def key_remedy(parent: Path, key: str, value: Any) -> str:
-    """How to mend an unknown key: the same letters first, then its meaning, then a near one."""
+    """The remedy for an unknown key: by the same letters, then by meaning, then by similarity."""
     known = keys_at(parent)
     if key == "<<":
         return "YAML 1.2 has no merge keys: write the keys out, or `extends` another spec"
@@ -46,7 +47,7 @@ def key_remedy(parent: Path, key: str, value: Any) -> str:
 
 
 def section_of(path: Path) -> str:
-    """Which kind of section is at a place, as `synonyms.KEYS` calls it."""
+    """The kind of section at a place, with its name in `synonyms.KEYS`."""
     names = tuple(step for step in path if isinstance(step, str))
     if names[:1] == ("features",):
         inner = names[2:]
@@ -81,7 +82,7 @@ def _by_meaning(parent: Path, key: str, value: Any) -> str:
 
 
 def _elsewhere(parent: Path, known: list[str], key: str, value: Any) -> str:
-    """A key that belongs one level up, or into one of the sections here."""
+    """A key that belongs one level up, or in one of the sections here."""
     if parent and isinstance(parent[-1], str) and key in keys_at(parent[:-1]):
         return f"write `{key}: {written(value)}` beside `{parent[-1]}`, not inside"
     for below in known:
@@ -95,7 +96,7 @@ def _is_long(value: Any) -> bool:
 
 
 def _number(value: Any, otherwise: int) -> int:
-    """A number where one was meant; the length of a list that was written out."""
+    """The number that was meant, or the length of a list that was written out."""
     if isinstance(value, list):
         return len(value)
     return value if type(value) is int and value > 0 else otherwise
@@ -111,7 +112,7 @@ def _numbered(text: str, default: int) -> Remedy:
 
 
 def _named(meant: str) -> Remedy:
-    """A key with one name, which other libraries list."""
+    """A key with a single name, which other libraries write in a list."""
 
     def remedy(parent: Path, key: str, value: Any) -> str:
         name = value[0] if isinstance(value, list) and value else value
@@ -122,7 +123,7 @@ def _named(meant: str) -> Remedy:
 
 
 def _chosen(key: str, default: str) -> Remedy:
-    """A key with the choice that the value means; in a mapping that is the choice, its parent."""
+    """A key with the choice that the value means; in a mapping, which is the choice, its parent."""
 
     def remedy(parent: Path, _: str, value: Any) -> str:
         choices = choices_at(parent if parent[-1:] == (key,) else (*parent, key))
@@ -135,7 +136,7 @@ def _chosen(key: str, default: str) -> Remedy:
 
 
 def _hidden(parent: Path, key: str, value: Any) -> str:
-    """Widths of layers; the last one of experts is their output's."""
+    """Widths of layers; for experts, the last one is that of the output."""
     widths = value if isinstance(value, list) else [value]
     if not all(type(width) is int for width in widths):
         return "write `hidden: [128]`, the widths of the hidden layers"
@@ -153,7 +154,7 @@ def _count(parent: Path, key: str, value: Any) -> str:
 
 
 def counts(count: int, key: str = "") -> str:
-    """What to write for a number of experts that does not say whose they are."""
+    """The remedy for a number of experts without an owner."""
     inside = f"all: {{shared: {count}}}"
     said = f"{key}{{{inside}}}" if key else inside
     return f"write `{said}` for the shared ones; `group` and `task` have counts of their own"
@@ -176,7 +177,7 @@ def _tower(parent: Path, key: str, value: Any) -> str:
 
 
 def _family(parent: Path, key: str, value: Any) -> str:
-    """The first word of a section on the model that is a family's name."""
+    """The first word in a section on the model that names a family."""
     words = [*value, *value.values()] if isinstance(value, dict) else [value]
     families = {folded(family): family for family in choices_at(("family",))}
     known = (families[folded(word)] for word in map(str, words) if folded(word) in families)
@@ -214,7 +215,7 @@ def _gate_hidden(inside: str) -> Remedy:
 
 
 def _hidden_of(value: Any, otherwise: int) -> str:
-    """The widths that were written, or a layer of this width where there are none."""
+    """The widths that were written, or a layer of this width if there are none."""
     widths = value if isinstance(value, list) else [value]
     are_widths = widths and all(type(width) is int for width in widths)
     return written(widths if are_widths else [otherwise])
@@ -245,7 +246,7 @@ def _named_tasks(parent: Path, key: str, value: Any) -> str:
 
 
 def _scaled(parent: Path, key: str, value: Any) -> str:
-    """How a number is scaled: by the value, such as `method=minmax,min=2`, else by the key."""
+    """The scaling of a number, from the value, such as `method=minmax,min=2`, or else the key."""
     words = [*re.findall(r"[A-Za-z]\w+", str(value)), key]
     known = choices_at((*parent, "number", "scale"))
     meant = (w if w in known else meaning(CHOICES["scale"], w) for w in words if w != "method")
@@ -254,11 +255,11 @@ def _scaled(parent: Path, key: str, value: Any) -> str:
 
 
 MAX_LISTED = 60
-"""A longer list of words is not written out again."""
+"""Maximum number of words in a list that is repeated."""
 
 
 def enumerated(words: list[Any], vocab: str, buckets: str) -> str:
-    """What to write for a list of words that are ids; `vocab` and `buckets` have a {} for each."""
+    """The remedy for a list of words that are ids; `vocab` and `buckets` have a {} for each."""
     n, shown = len(words), written(words)
     if len(shown) <= MAX_LISTED:
         given = vocab.format(shown)
@@ -387,4 +388,4 @@ REMEDIES: dict[tuple[str, str], Remedy] = {
     ("list", "pool"): _chosen("pool", "mean"),
     ("gates", "mixture"): _mixture,
 }
-"""(Kind of section, meaning) -> what to write; other keys merely have another name."""
+"""(Kind of section, meaning) -> the remedy; other keys merely have another name."""

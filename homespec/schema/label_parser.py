@@ -1,4 +1,4 @@
-"""Stage 2, schema: the text of a label, parsed. Nothing of it is ever evaluated as code.
+"""Stage 2, schema: parses the text of a label. It is never evaluated as code.
 
 label   = value [test]
 value   = operand [("+" | "-" | "*" | "/") operand]
@@ -30,13 +30,13 @@ from homespec.schema.labels import (
 )
 
 CONSTANTS = ("true", "false", "null", "none", "nan")
-"""Words that would pass for columns, but never mean one."""
+"""Words that look like columns, but never mean one."""
 OPS = get_args(Op)
 ARITHMETIC = get_args(ArithmeticOp)
 MAX_NUMBER = 2**53
-"""Columns are compared with a float64: from here on it is not every integer."""
+"""Columns are compared as float64, which does not represent every integer from this number."""
 BLANKS = " \t\n\v\f\r"
-"""Around a text they do not count, in labels and in cells."""
+"""Characters that are ignored around a text, in labels and in cells."""
 SLIPS = {"=>": ">=", "=<": "<=", "<>": "!=", "=": "==", "===": "==", "!==": "!="}
 CONNECTIVES = ("and", "or", "not", "&", "|")
 PREPARE = "compute such a column when you prepare the data"
@@ -45,13 +45,13 @@ PREPARE = "compute such a column when you prepare the data"
 def parse_label(text: str) -> Label:
     """Parse `is_click`, `stay_time > 0`, `play_ms / duration_ms >= 0.8`, `country in [US, DE]`.
 
-    Raises LabelError with a reason fit for the user's eyes, and its place.
+    Raises LabelError with a reason for the user, and its place.
     """
     return _Parser(text).label()
 
 
 class _Parser:
-    """Goes over the words of one label, once."""
+    """Parses the words of one label in a single pass."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -62,11 +62,11 @@ class _Parser:
         return self.rest[-1]
 
     def take(self) -> Token:
-        """The next word, which is done with; the end stays."""
+        """Consume and return the next word; the end is not consumed."""
         return self.rest.pop() if len(self.rest) > 1 else self.rest[-1]
 
     def takes(self, *values: str) -> bool:
-        """Whether the next word or sign is one of these; then it is taken."""
+        """Whether the next word or sign is one of these; if so, consume it."""
         is_so = self.next.kind in ("word", "op", "sign") and self.next.value in values
         if is_so:
             self.take()
@@ -87,7 +87,7 @@ class _Parser:
         return label
 
     def unexpected(self) -> LabelError:
-        """Why no more may follow in a label that could end here."""
+        """Why nothing may follow in a label that could end here."""
         token = self.next
         if token.kind in ("word", "sign") and token.value in CONNECTIVES:
             return token.wrong(f"it combines conditions; {PREPARE}")
@@ -173,7 +173,7 @@ class _Parser:
         return None
 
     def of_column(self, value: Value, test: Token) -> None:
-        """Raise LabelError unless it is a column that is tested."""
+        """Raise LabelError unless the tested value is a column."""
         if not isinstance(value, Column):
             raise test.wrong(f"only a column can be tested like this, not `{written(value)}`")
 

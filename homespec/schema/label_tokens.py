@@ -1,4 +1,4 @@
-"""Stage 2, schema: the text of a label -> its words and signs."""
+"""Stage 2, schema: splits the text of a label into words and signs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _TOKEN = re.compile(
     |(?P<sign>[-+*/(),&|]|\[|\])""",
     re.VERBOSE,
 )
-"""No alternative can match in two ways, so that any text takes time in proportion to its length."""
+"""Alternatives are unambiguous, so that the time is proportional to the length of the text."""
 
 
 class LabelError(ValueError):
-    """What is wrong with a label, and where: `length` characters from `at` on."""
+    """A mistake in a label, and its place: `length` characters from `at`."""
 
     def __init__(self, reason: str, at: int = 0, length: int = 0) -> None:
         super().__init__(reason)
@@ -42,12 +42,12 @@ class Token:
     length: int
 
     def wrong(self, reason: str) -> LabelError:
-        """The error that it is there."""
+        """The error for an unexpected token."""
         return LabelError(reason, self.at, self.length)
 
     @property
     def shown(self) -> str:
-        """In words."""
+        """The token in words."""
         return "the end" if self.kind == "end" else f"`{self.value}`"
 
 

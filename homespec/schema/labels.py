@@ -1,4 +1,4 @@
-"""Stage 2, schema: what a label is: a value of columns, perhaps with a test of it."""
+"""Stage 2, schema: a parsed label: a value from columns, optionally with a test."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Literal
 Op = Literal[">=", "<=", ">", "<", "==", "!="]
 ArithmeticOp = Literal["+", "-", "*", "/"]
 BARE = re.compile(r"[^\W\d][\w.]*")
-"""A column that needs no quotes."""
+"""A name of a column that needs no backticks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The numbers of a column, or its texts where these are what is tested."""
+    """The numbers of a column, or its texts if these are tested."""
 
     name: str
 
     def __str__(self) -> str:
-        """Its name, in backticks where it is no identifier."""
+        """Its name, in backticks unless it is an identifier."""
         return self.name if BARE.fullmatch(self.name) else f"`{self.name}`"
 
 
@@ -34,7 +34,7 @@ class Arithmetic:
     right: Column | float
 
     def __str__(self) -> str:
-        """As in a label."""
+        """The text in a label."""
         return f"{written(self.left)} {self.op} {written(self.right)}"
 
 
@@ -49,7 +49,7 @@ class Compared:
     other: Value
 
     def __str__(self) -> str:
-        """As in a label, with a blank before it."""
+        """The text in a label, preceded by a blank."""
         return f" {self.op} {written(self.other)}"
 
 
@@ -61,7 +61,7 @@ class Among:
     negated: bool = False
 
     def __str__(self) -> str:
-        """As in a label; of one text a comparison, which means the same."""
+        """The text in a label; for a single text, the equivalent comparison."""
         if len(self.items) == 1 and isinstance(self.items[0], str):
             return f" {'!=' if self.negated else '=='} {_item(self.items[0])}"
         return f"{' not' * self.negated} in [{', '.join(map(_item, self.items))}]"
@@ -69,23 +69,23 @@ class Among:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Whether a column lacks a value in a row, or has one."""
+    """Whether a column lacks a value in a row, or whether it has one."""
 
     negated: bool = False
 
     def __str__(self) -> str:
-        """As in a label."""
+        """The text in a label."""
         return f" is{' not' * self.negated} null"
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a task is trained on: a value, or whether it passes a test: 1 or 0."""
+    """The label of a task: a value, or the result of a test, 1 or 0."""
 
     value: Value
     test: Compared | Among | Missing | None = None
     unknown: float | str | None = None
-    """A number or text in a cell that means that the cell is empty."""
+    """A number or text that means an empty cell."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -100,16 +100,16 @@ class Label:
 
     @property
     def is_bare(self) -> bool:
-        """Whether it is a column as it is."""
+        """Whether it is just a column."""
         return self.test is None and isinstance(self.value, Column)
 
     def __str__(self) -> str:
-        """The one spelling that all spellings of this label share."""
+        """The normal form of all spellings of this label."""
         return f"{written(self.value)}{self.test or ''}"
 
 
 def written(value: Value) -> str:
-    """A value as in a label."""
+    """A value as written in a label."""
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 

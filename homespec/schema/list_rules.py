@@ -13,7 +13,7 @@ WHY = {
     "cross": ("is one pair in each row", "remove `list`"),
     "sequence": ("has lists already, of events", "remove `list`; `encoder: mean` pools events"),
 }
-"""Kinds of features that are not pooled: why, and the remedy."""
+"""Kinds of features that are not pooled, with the reason and the remedy."""
 
 
 @rule("HS228", "list-kind")

@@ -1,4 +1,4 @@
-"""Stage 2, schema: one complaint of pydantic, with its place, as the rules get it."""
+"""Stage 2, schema: an error of pydantic with its place, the input of the rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class LocatedError:
-    """One pydantic error, placed in the document: `path` exists there, `wanted` is its end."""
+    """A pydantic error with its place in the document: `path` exists there, `wanted` is its end."""
 
     document: Document
     path: Path
@@ -26,12 +26,12 @@ class LocatedError:
 
     @property
     def span(self) -> Span:
-        """The key or the value that is wrong."""
+        """The span of the wrong key or value."""
         return self.document.span(self.path, key=self.on_key)
 
     @property
     def key_span(self) -> Span:
-        """The key of the value that is wrong; the document itself at the top."""
+        """The span of the wrong value's key; that of the document at the top."""
         return self.document.span(self.path, key=bool(self.path))
 
     @property
@@ -41,7 +41,7 @@ class LocatedError:
 
 
 def dotted(path: Path) -> str:
-    """A path as a reader writes it: `groups.watch[0]`."""
+    """A path in the usual notation: `groups.watch[0]`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".") or "the spec"
 
@@ -64,7 +64,7 @@ def written(value: Any) -> str:
 
 
 def type_name(value: Any) -> str:
-    """What YAML calls the type of a value."""
+    """The name of a value's type in YAML."""
     names = {
         bool: "a boolean",
         int: "an integer",

@@ -76,7 +76,7 @@ Family = Literal["home", "ple", "cgc", "stem", "mmoe", "ml_mmoe", "moe", "shared
 
 
 def no_float(value: Any) -> Any:
-    """Python takes 1.0 and true for 1; a version is an integer."""
+    """In Python, 1.0 and true equal 1, but a version is an integer."""
     return value if type(value) is int else str(value)
 
 
@@ -150,11 +150,11 @@ class Spec(Model):
 
     @property
     def topology(self) -> tuple[Layer, ...]:
-        """The layers that the spec gives by hand; none where a family gives them."""
+        """The layers that the spec lists; none if they come from a family."""
         return self.layers if isinstance(self.layers, tuple) else ()
 
     def owner(self, name: str) -> str:
-        """The feature in whose table this one is looked up: itself, unless it names another."""
+        """The feature whose table this one uses: itself, unless it names another."""
         return self.features[name].table or name
 
     def dropout_of(self, name: str) -> float:

@@ -1,4 +1,4 @@
-"""Stage 2, schema: the ranges of numbers that training has to hold in float32.
+"""Stage 2, schema: the ranges of numbers that training must represent in float32.
 
 float32 ends at 3.4e38, is 0 below 1.4e-45, and knows no number between 1 - 6e-8 and 1. A number
 that is none of float32's, or whose square or inverse is none, makes a loss infinite or a parameter
@@ -17,7 +17,7 @@ MAX_WEIGHT = 1e9
 
 
 def check_weight(weight: float) -> float:
-    """A weight that is 0, or great enough to have an effect in float32."""
+    """A weight that is 0, or large enough to have an effect in float32."""
     if 0 < weight < MIN_WEIGHT:
         raise PydanticCustomError(
             "tiny_weight", "Input should be 0, or at least {least}", {"least": MIN_WEIGHT}

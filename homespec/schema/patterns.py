@@ -1,4 +1,4 @@
-"""Stage 2, schema: the forms of names and labels, in the words of JSON Schema.
+"""Stage 2, schema: the forms of names and labels, for JSON Schema.
 
 The patterns mean the same to Python and to the editors' JavaScript.
 """
@@ -45,7 +45,7 @@ _TEST = "|".join(
 
 
 def _name(letters: str, *more: str) -> dict[str, Any]:
-    """Which letters a name has, and which names mean something else already."""
+    """The characters of a name, and the names that already have a meaning."""
     return {
         "title": "name",
         "type": "string",
@@ -73,4 +73,4 @@ FORMS: dict[str, dict[str, Any]] = {
         "errorMessage": "a column, or a test such as `play_ms / duration_ms >= 0.8`",
     },
 }
-"""Form -> its definition. Letters of other scripts in columns are not looked at."""
+"""Form -> its definition. Letters of other scripts in columns are not checked."""

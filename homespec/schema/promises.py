@@ -1,4 +1,4 @@
-"""Stage 2, schema: what a spec promises of its model; rules HS312 to HS315 hold it to that."""
+"""Stage 2, schema: the promises of a spec about its model, which rules HS312 to HS315 check."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from homespec.schema.field_types import MAX_ENTRIES, Member, Model, listed
 UNITS = {"k": 10**3, "M": 10**6, "G": 10**9}
 MAX_AMOUNT = 10**18
 AMOUNT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kMG])", re.ASCII)
-"""At most as many decimals as make a whole number of any unit."""
+"""At most as many decimals as give a whole number with any unit."""
 
 
 def check_amount(value: Any) -> Any:

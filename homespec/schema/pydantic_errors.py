@@ -1,4 +1,4 @@
-"""Stage 2, schema: pydantic's errors -> diagnostics at the right characters."""
+"""Stage 2, schema: turns pydantic's errors into diagnostics at the right characters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from homespec.schema.located_error import LocatedError
 from homespec.source import Document
 
 MAX_ERRORS = 200
-"""How many errors are reported: a spec with more has another problem."""
+"""Maximum number of errors that are reported; a spec with more has another problem."""
 
 RULE_OF: dict[str, Callable[[LocatedError], list[Diagnostic]]] = {
     "extra_forbidden": field_rules.unknown_key,
@@ -38,8 +38,8 @@ and all others are wrong types."""
 
 
 def diagnose(document: Document, errors: list[ErrorDetails]) -> list[Diagnostic]:
-    """A diagnostic for each error of pydantic, without echoes."""
-    if any(error["loc"] == ("homespec",) for error in errors):  # nothing else counts then
+    """A diagnostic for each error of pydantic, without consequences of other errors."""
+    if any(error["loc"] == ("homespec",) for error in errors):  # then nothing else counts
         errors = [error for error in errors if error["loc"] == ("homespec",)]
         return field_rules.unsupported_version(_located(document, errors[0]))
     errors = _once_by_entry(document, errors)
@@ -80,7 +80,7 @@ def _without_echoes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
     kept: dict[tuple[Any, ...], ErrorDetails] = {}
     for error in errors:
         if error["type"] == "too_short" and any(_is_inside(e["loc"], error["loc"]) for e in errors):
-            continue  # pydantic counts the entries that are sound
+            continue  # pydantic counts only the valid entries
         place = tuple(s for s in error["loc"] if s not in ("int", "constrained-int"))
         place = place[:-1] if str(place[-1]).startswith("literal[") else place
         kept.setdefault((place, error["type"] == "extra_forbidden"), error)

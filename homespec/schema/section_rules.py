@@ -14,7 +14,7 @@ from homespec.schema.identifiers import ROOT, is_identifier
 from homespec.schema.located_error import LocatedError, shown
 
 __all__ = ["bad_label"]
-"""With the other rules here: `pydantic_errors` finds them by the names of errors."""
+"""The other rules are also here, because `pydantic_errors` finds them by the names of errors."""
 
 
 @rule("HS108", "bad-name")
@@ -73,7 +73,7 @@ MAX_COLUMN = 200
 
 
 def _own_column(error: LocatedError, name: str) -> str:
-    """How a feature or task keeps its column under another name, where the name was the column."""
+    """How a feature or task keeps its column when its name, which was the column, changes."""
     key = {"features": "column", "tasks": "label"}.get(str(error.path[0]))
     if key is None or len(error.path) != 2 or len(name) > MAX_COLUMN:
         return ""
@@ -181,7 +181,7 @@ NO_DIM = {
         "remove `dim`, or `table` for a table of its own",
     ),
 }
-"""Kinds of features without a `dim`: why, the label and the remedy."""
+"""Kinds of features without a `dim`, with the reason, the label and the remedy."""
 
 
 @rule("HS112", "feature-dim")

@@ -28,9 +28,9 @@ EncoderKind = Literal["mean", "din", "dien", "sim", "twin"]
 KINDS: tuple[EncoderKind, ...] = get_args(EncoderKind)
 FieldKind = Literal["id", "bucketize", "table"]
 FIELD_KINDS: tuple[FieldKind, ...] = ("id", "bucketize", "table")
-"""What a field that only events have can be."""
+"""The kinds of fields that only events have."""
 OWN_NAME = "encoder"
-"""What the encoder's weights are called below the sequence: no field may be called so."""
+"""The name of the encoder's weights below the sequence, which fields may not have."""
 
 Heads = Annotated[int, Field(ge=1, le=64)]
 
@@ -119,7 +119,7 @@ class Encoder(Constrained):
 
     @property
     def kind(self) -> EncoderKind:
-        """Which of them it is."""
+        """The kind that is set."""
         return next(kind for kind in KINDS if kind in self.model_fields_set)
 
     @model_validator(mode="before")
@@ -140,7 +140,7 @@ class EventField(Embedded):
 
     @property
     def kind(self) -> FieldKind:
-        """Which of them it is."""
+        """The kind that is set."""
         return next(kind for kind in FIELD_KINDS if kind in self.model_fields_set)
 
     constraints = (one_of(FIELD_KINDS, "feature_kind"), dim_of(OWNERS, FIELD_KINDS))

@@ -1,7 +1,7 @@
-"""Stage 2, schema: what other libraries call things, and what homespec writes for it.
+"""Stage 2, schema: the words of other libraries, and homespec's words for them.
 
-The words are those of PyTorch, EasyRec, TorchEasyRec, FuxiCTR, torch-rechub and DeepCTR. Letters do
-not tell that `elu` is nearer to `swish` than to `relu`; these tables do.
+The words are those of PyTorch, EasyRec, TorchEasyRec, FuxiCTR, torch-rechub and DeepCTR. Spelling
+does not show that `elu` is closer to `swish` than to `relu`; these tables do.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ CHOICES: dict[str, dict[str, str]] = {
     },
     "search": {"hard": "exact category", "soft": "embedding approximate"},
 }
-"""Key -> choice -> the words, folded, for which it is the nearest."""
+"""Key -> choice -> the folded words for which it is the closest."""
 
 REMEDIES_OF_WORDS: dict[str, dict[str, str]] = {
     "loss": {
@@ -78,7 +78,7 @@ REMEDIES_OF_WORDS: dict[str, dict[str, str]] = {
         "`ctcvr: {product: [ctr, cvr]}`": "esmm"
     },
 }
-"""Key -> remedy -> the words, folded, whose meaning another key has."""
+"""Key -> remedy -> the folded words whose meaning another key has."""
 
 KEYS: dict[str, dict[str, str]] = {
     "": {
@@ -255,9 +255,9 @@ KEYS["cross"] = {
     "buckets": "hashbucketsize bucketsize hashbuckets hashsize numbuckets size vocab vocabsize",
 }
 KEYS["id"] = {meant: KEYS["features"][meant] for meant in ("dim", "buckets", "vocab")}
-"""Kind of section -> meaning -> the words, folded, that other libraries have for it."""
+"""Kind of section -> meaning -> the folded words of other libraries for it."""
 
 
 def meaning(table: dict[str, str], word: str) -> str | None:
-    """What a word of another library means, by a table from meanings to words."""
+    """The meaning of another library's word, by a table from meanings to words."""
     return next((meant for meant, words in table.items() if folded(word) in words.split()), None)

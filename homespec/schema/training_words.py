@@ -40,19 +40,19 @@ TRAINING = {
     "shuffle numworkers loss losses callbacks workers monitormode savebestonly verbose "
     "numthreads numgpus",
 }
-"""Flag of `homespec train` -> what a spec might be asked for instead."""
+"""Flag of `homespec train` -> the keys that a spec might contain instead."""
 RULES = {"--lr-of": "'features.*={}'"}
-"""How a flag takes a number that is of some weights only."""
+"""The form of a flag's value for only some weights."""
 SAMPLES = {"--lr-of": "0.1x", "--schedule": "exponential --half-life 1000"}
-"""What is shown where there is no value to take over."""
+"""Example values, if there is no value to use."""
 NO_VALUE = ("--schedule exponential --half-life",)
-"""Flags whose number is not that of the word: docs/optimisers.md has the formula."""
+"""Flags whose number must be converted: docs/optimisers.md has the formula."""
 
 REMOVE = "remove it: training is not part of a spec; use the options of `homespec train`"
 
 
 def training_remedy(flag: str, value: Any) -> str:
-    """What to do with a key that means a flag, or one of several if the flag is empty."""
+    """The remedy for a key that means a flag, or one of several if the flag is empty."""
     if isinstance(value, dict):
         flags = {meaning(TRAINING, str(name)): below for name, below in value.items()}
         given = [
@@ -106,7 +106,7 @@ def part_rate(parent: Path, key: str, value: Any) -> str:
 
 
 def _factor(value: Any, kind: str) -> tuple[str, str]:
-    """The factor of a penalty and its kind: of a number, or of a text such as `l1(1e-5)`."""
+    """The factor of a penalty and its kind, from a number or a text such as `l1(1e-5)`."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:g}".replace("e-0", "e-"), kind
     if match := re.fullmatch(r"[lL]([12])\((?:l=)?([\d.eE+-]+)\)", str(value)):
@@ -116,7 +116,7 @@ def _factor(value: Any, kind: str) -> tuple[str, str]:
 
 
 def _pattern(parent: Path, word: str) -> str:
-    """The weights of a place of the spec."""
+    """The weights that belong to a place of the spec."""
     names = [str(step) for step in parent]
     if names[:1] == ["features"] and len(names) > 1:
         return f"features.{names[1]}.*"

@@ -1,4 +1,4 @@
-"""Stage 2, schema: what to write for a value of the wrong type, judging by the value."""
+"""Stage 2, schema: remedies for values of the wrong type, from the value alone."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ REQUIRED = (
     *("features.*.cross", "features.*.cross.of", "features.*.cross.buckets"),
     *("features.*.sequence.encoder", "features.*.id.buckets", "features.*.id.vocab"),
 )
-"""What may be empty but not left out."""
+"""Sections that may be empty but not left out."""
 YES_AND_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 WHOLE, NUMBER = r"[-+]?[0-9]+", r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?"
 SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9}
 
 
 def retyped(error: LocatedError, wanted: str) -> str:
-    """The remedy for the usual slips of type."""
+    """The remedy for usual mistakes of type."""
     value = error.value
     if value is None:
         required = any(matches(error.path, pattern) for pattern in REQUIRED)
@@ -56,7 +56,7 @@ def _numeric(error: LocatedError, wanted: str) -> str:
 
 
 def meant_number(text: str, whole: bool) -> str | None:
-    """The number of `1_000`, `1,000`, `100k` and `2**20`; of `0,3` where it need not be whole."""
+    """The number in `1_000`, `1,000`, `100k` and `2**20`, and in `0,3` if it need not be whole."""
     if match := re.fullmatch(r"(\d{1,3}(?:[,_' ]\d{3})+|\d[\d_]*)", text):
         return re.sub(r"\D", "", match[1])
     if not whole and re.fullmatch(r"\d+,\d+", text):

@@ -1,4 +1,4 @@
-"""Stage 2, schema: what to write for a value of the wrong type, as the place and the value tell."""
+"""Stage 2, schema: remedies for values of the wrong type, from the place and the value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from homespec.schema.synonyms import CHOICES, KEYS, REMEDIES_OF_WORDS, meaning
 from homespec.schema.type_remedies import NUMBER, matches, meant_number, retyped
 
 MAX_REMEDY = 300
-"""A help line with more characters would hide what it says."""
+"""Maximum number of characters of a help line, which would otherwise be hard to read."""
 
 ID = "{id: {buckets: 1000}, dim: 16}"
 HASHED = "write {buckets: 1000} to hash any id into 1000 rows"
@@ -26,14 +26,14 @@ EXPERTS = "{all: {shared: 2}, hidden: [128], width: 64}"
 LAYER = "{experts: {shared: 2}, outputs: [shared]}"
 PROMISES = "{isolated: [[watch, interaction]], budget: {parameters: 10M}}"
 NAMES = ("name", "feature_name", "task_name", "tower_name", "group_name", "label_name")
-"""Keys under which other libraries say what an entry of a list is called."""
+"""Keys under which other libraries give the name of an entry in a list."""
 
 Test = Callable[[Any], bool]
 Remedy = str | Callable[[LocatedError, Any], str]
 
 
 def value_remedy(error: LocatedError, wanted: str) -> str:
-    """How to mend a value, from the place alone, else from the usual slips of type."""
+    """The remedy for a value, from the place, or else for usual mistakes of type."""
     remedy = _by_place(error, error.value) or retyped(error, wanted)
     if len(remedy) > MAX_REMEDY:
         remedy = _by_place(error, [])
@@ -41,7 +41,7 @@ def value_remedy(error: LocatedError, wanted: str) -> str:
 
 
 def choice_remedy(key: str, value: Any, choices: list[str]) -> str:
-    """How to mend a word that a key does not take: by its meaning, else by its letters."""
+    """The remedy for a word that a key does not accept: by meaning, or else by spelling."""
     word, listed = written(value), f"choices are {listing(choices)}"
     if remedy := meaning(REMEDIES_OF_WORDS.get(key, {}), word):
         return remedy
@@ -151,7 +151,7 @@ def _vocabulary(_: LocatedError, value: str) -> str:
 
 
 def _enumerated(vocab: str, buckets: str) -> Remedy:
-    """For a list of words where their number is wanted."""
+    """The remedy for a list of words where their number is expected."""
     return lambda _, words: enumerated(words, vocab, buckets)
 
 
@@ -183,7 +183,7 @@ def _first_integer(value: dict[str, Any], default: int) -> int:
 
 
 def _sequence(error: LocatedError, value: Any) -> str:
-    """The fields are those that were written, else the first feature that has a table."""
+    """The fields are those that were written, or else the first feature with a table."""
     of = value if isinstance(value, list) and value else [value]
     if not isinstance(value, list | str) or not value:
         features = (error.document.data or {}).get("features")
@@ -196,7 +196,7 @@ def _sequence(error: LocatedError, value: Any) -> str:
 
 
 def _cross(error: LocatedError, value: Any) -> str:
-    """The two ids are those that were written, else the first two features with `id`."""
+    """The two ids are those that were written, or else the first two features with `id`."""
     features = (error.document.data or {}).get("features")
     entries = features.items() if isinstance(features, dict) else ()
     ids = [name for name, feature in entries if isinstance(feature, dict) and "id" in feature]
@@ -245,7 +245,7 @@ def _expert_set(_: LocatedError, value: list[int]) -> str:
 
 
 def _without_brackets(_: LocatedError, value: list[Any]) -> str:
-    """Columns, tables and tasks of which there is one."""
+    """Keys for a single column, table or task."""
     return f"write {value[0]} without brackets{' alone' if len(value) > 1 else ''}"
 
 
@@ -363,7 +363,7 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     ("**.hidden", text, _widths),
     ("**.width", widths, lambda _, v: f"write `hidden: {v[:-1]}, width: {v[-1]}`" * (len(v) > 1)),
 )
-"""Places, whether a value is of a form, and the remedy; the first that has something to say counts.
+"""Places, a test of the value's form, and the remedy; the first that applies counts.
 
 In a text, `$value` is the value, `$first` its first entry and `$n` the number of its entries.
 """
