@@ -40,8 +40,9 @@ def split_input(graph: Graph) -> Graph:
     before:  projections.meta.input <- input, feature_gates.meta.shared <- input, projections…
     after:   projections.meta.input <- split_input, feature_gates.meta.shared <- input, projections…
     """
+    # with a Reading, nodes read parts of the features, each of which would be split in two
     columns = () if graph.of(Reading) else tuple(_columns(graph))
-    if not columns:  # or nodes read parts of the features, each of which would be split in two
+    if not columns or not any(map(_is_split, graph)):
         return graph
     nodes: list[Node] = []
     for node in graph:
@@ -54,10 +55,12 @@ def split_input(graph: Graph) -> Graph:
     return graph.with_nodes(nodes)
 
 
+def _is_split(node: Node) -> bool:
+    return isinstance(node, LINEAR) and node.reads == (Port(INPUT),)
+
+
 def _splitting(node: Node) -> Node:
-    if isinstance(node, LINEAR) and node.reads == (Port(INPUT),):
-        return dataclasses.replace(node, reads=(Port(SPLIT),))
-    return node
+    return dataclasses.replace(node, reads=(Port(SPLIT),)) if _is_split(node) else node
 
 
 def _columns(graph: Graph) -> Iterator[tuple[int, int]]:
