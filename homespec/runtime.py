@@ -124,6 +124,14 @@ class EmbeddingTable(Protocol):
     """For each name, the offset of its rows in `weight`."""
 
 
+@runtime_checkable
+class SeveralTables(Protocol):
+    """A generated table in which a feature may have one at each of several nodes of the tree."""
+
+    def rows_of(self, name: str, rows: Tensor) -> Tensor:
+        """The rows of a feature [...] in the whole table, [..., P] if it has P tables."""
+
+
 def tables_of(model: nn.Module) -> dict[str, nn.Module]:
     """Every `EmbeddingTable` of a model by its name; code that is not optimised has none."""
     return {name: m for name, m in model.named_modules() if is_table(m)}

@@ -20,6 +20,8 @@ from topologies import random_family, random_topology
 
 import homespec
 from homespec.bench import counting
+from homespec.train.frozen import Frozen
+from homespec.train.sparse_embeddings import SparseTables
 
 DRAWS = {"home": random_spec, "family": random_family, "layers": random_topology}
 STEM = """\
@@ -128,3 +130,30 @@ def steps(tasks: int) -> int:
 
 def test_operations_do_not_depend_on_the_number_of_tasks() -> None:
     assert steps(3) == steps(9)
+
+
+@pytest.mark.parametrize("frozen", [(), ("features.user.click.weight",)])
+def test_sparse_gradients_are_the_dense_ones(frozen: tuple[str, ...]) -> None:
+    """A table of a run's weights that is frozen gets none, its neighbours do."""
+    (model, code), (dense, _) = (build(homespec.loads(STEM), "optimised") for _ in range(2))
+    code.load_logical_state(dense, code.logical_state(model))
+    spec: Any = yaml.safe_load(STEM)
+    features = random_features(spec, 16, torch.Generator().manual_seed(0))
+    labels = {task: torch.ones(16, dtype=torch.float64) for task in spec["tasks"]}
+    Frozen(dense, code, frozen)
+    code.loss(dense(features), labels).backward()
+    tables = SparseTables(model, Frozen(model, code, frozen))
+    tables.fit(features)
+    code.loss(model(features), labels).backward()
+    tables.set_aside()
+    tables.collect()
+    for name, found in model.named_parameters():
+        expected = dense.get_parameter(name).grad
+        assert found.grad is not None
+        assert expected is not None
+        torch.testing.assert_close(found.grad.to_dense(), expected)
+
+
+def test_tables_of_one_feature_are_looked_up_together_without_the_pass() -> None:
+    spec = placed("family", 3)
+    compare(spec, Reference(spec), 3, ["optimised"], skip_passes=["batch-features"])

@@ -16,7 +16,7 @@ sees, in order from the root. A name that ends in `path` stands for the concaten
 node up to the root. Logical names of weights are those of the unstacked model (`compile
 --no-optimize`). Axes: B batch (the last one in the trunk), V width of the input (4604), N width of
 an input, D of an expert, G inputs, M stacked matrices, O outputs, S sets, K experts of a set, T
-tasks, F features.
+tasks.
 """
 
 from contextlib import suppress
@@ -51,133 +51,133 @@ def dense(length):
 # One entry for each input tensor, with the line of the spec that declares it.
 # fmt: off
 FEATURES = {
-    "user_id": hashed(32768, dim=176, at=("shared", "click", "long_view", "finish", "like",
+    "user_id": hashed(32768, dim=16, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :8
-    "video_id": hashed(8192, dim=176, at=("shared", "click", "long_view", "finish", "like",
+    "video_id": hashed(8192, dim=16, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :9
-    "author_id": hashed(8192, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "author_id": hashed(8192, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :10
-    "tab": vocab(15, dim=88, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
+    "tab": vocab(15, dim=8, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
         "comment_stay", "comment", "follow", "repost", "hate")),  # :11
     "hour": bucketized(100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100, 1200, 1300, 1400,
-        1500, 1600, 1700, 1800, 1900, 2000, 2100, 2200, 2300, dim=88, at=("shared", "click",
+        1500, 1600, 1700, 1800, 1900, 2000, 2100, 2200, 2300, dim=8, at=("shared", "click",
         "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
         "repost", "hate")),  # :12
     "duration_ms": bucketized(1, 7000, 8000, 9000, 10000, 11000, 12000, 13000, 14000, 15000, 16000,
         17000, 18000, 20000, 22000, 24000, 26000, 28000, 31000, 34000, 38000, 42000, 46000, 50000,
         55000, 60000, 66000, 73000, 80000, 88000, 97000, 107000, 118000, 130000, 143000, 157000,
-        173000, 190000, 210000, 235000, 265000, 300000, 350000, 450000, dim=176, at=("shared",
+        173000, 190000, 210000, 235000, 265000, 300000, 350000, 450000, dim=16, at=("shared",
         "click", "long_view", "finish", "like", "profile_enter", "comment_stay", "comment",
         "follow", "repost", "hate")),  # :13
-    "tag": hashed(4096, dim=176, at=("shared", "click", "long_view", "finish", "like",
+    "tag": hashed(4096, dim=16, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :14
-    "first_tag": vocab(69, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "first_tag": vocab(69, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :15
-    "upload_type": hashed(1024, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "upload_type": hashed(1024, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :16
-    "music_type": vocab(12, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "music_type": vocab(12, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :17
-    "video_past_views": bucketized(1, 3, 10, 30, 100, 300, dim=88, at=("shared", "click",
+    "video_past_views": bucketized(1, 3, 10, 30, 100, 300, dim=8, at=("shared", "click",
         "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
         "repost", "hate")),  # :18
     "video_past_click": bucketized(0.2, 0.25, 0.3, 0.35, 0.4, 0.44, 0.46, 0.5, 0.55, 0.6, 0.65,
-        dim=88, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
+        dim=8, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
         "comment_stay", "comment", "follow", "repost", "hate")),  # :19
     "video_past_long_view": bucketized(0.1, 0.15, 0.2, 0.25, 0.3, 0.33, 0.36, 0.4, 0.45, 0.5, 0.6,
-        dim=88, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
+        dim=8, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
         "comment_stay", "comment", "follow", "repost", "hate")),  # :20
-    "video_past_like": bucketized(0.002, 0.004, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08, dim=88,
+    "video_past_like": bucketized(0.002, 0.004, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08, dim=8,
         at=("shared", "click", "long_view", "finish", "like", "profile_enter", "comment_stay",
         "comment", "follow", "repost", "hate")),  # :21
     "video_past_finish": bucketized(0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4,
-        0.5, dim=88, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
+        0.5, dim=8, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
         "comment_stay", "comment", "follow", "repost", "hate")),  # :22
     "video_past_profile_enter": bucketized(0.003, 0.005, 0.008, 0.012, 0.016, 0.022, 0.04, 0.07,
-        0.11, dim=88, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
+        0.11, dim=8, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
         "comment_stay", "comment", "follow", "repost", "hate")),  # :23
     "video_past_comment_stay": bucketized(0.008, 0.0125, 0.02, 0.027, 0.033, 0.04, 0.06, 0.09, 0.12,
-        0.18, dim=88, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
+        0.18, dim=8, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
         "comment_stay", "comment", "follow", "repost", "hate")),  # :24
-    "video_prior_views": bucketized(30, 100, 200, 400, 800, 1600, dim=88, at=("shared", "click",
+    "video_prior_views": bucketized(30, 100, 200, 400, 800, 1600, dim=8, at=("shared", "click",
         "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
         "repost", "hate")),  # :25
-    "video_prior_long_view": bucketized(0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6,
-        dim=88, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
-        "comment_stay", "comment", "follow", "repost", "hate")),  # :26
+    "video_prior_long_view": bucketized(0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, dim=8,
+        at=("shared", "click", "long_view", "finish", "like", "profile_enter", "comment_stay",
+        "comment", "follow", "repost", "hate")),  # :26
     "video_prior_like": bucketized(0.003, 0.005, 0.008, 0.012, 0.018, 0.025, 0.035, 0.05, 0.1,
-        dim=88, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
+        dim=8, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
         "comment_stay", "comment", "follow", "repost", "hate")),  # :27
-    "user_active_degree": hashed(1024, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "user_active_degree": hashed(1024, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :28
-    "is_video_author": vocab(2, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "is_video_author": vocab(2, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :29
-    "is_live_streamer": vocab(2, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "is_live_streamer": vocab(2, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :30
-    "follow_user_num": bucketized(1, 11, 51, 101, 151, 251, 501, 1001, dim=88, at=("shared",
-        "click", "long_view", "finish", "like", "profile_enter", "comment_stay", "comment",
-        "follow", "repost", "hate")),  # :31
-    "fans_user_num": bucketized(1, 10, 30, 100, 300, 1000, 5000, 10000, dim=88, at=("shared",
+    "follow_user_num": bucketized(1, 11, 51, 101, 151, 251, 501, 1001, dim=8, at=("shared", "click",
+        "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
+        "repost", "hate")),  # :31
+    "fans_user_num": bucketized(1, 10, 30, 100, 300, 1000, 5000, 10000, dim=8, at=("shared",
         "click", "long_view", "finish", "like", "profile_enter", "comment_stay", "comment",
         "follow", "repost", "hate")),  # :32
-    "friend_user_num": bucketized(1, 5, 30, 60, 120, 250, dim=88, at=("shared", "click",
+    "friend_user_num": bucketized(1, 5, 30, 60, 120, 250, dim=8, at=("shared", "click",
         "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
         "repost", "hate")),  # :33
-    "register_days": bucketized(31, 61, 91, 181, 366, 731, 1461, 2191, 2921, dim=88, at=("shared",
+    "register_days": bucketized(31, 61, 91, 181, 366, 731, 1461, 2191, 2921, dim=8, at=("shared",
         "click", "long_view", "finish", "like", "profile_enter", "comment_stay", "comment",
         "follow", "repost", "hate")),  # :34
-    "onehot_feat1": vocab(7, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "onehot_feat1": vocab(7, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :35
-    "onehot_feat2": vocab(50, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "onehot_feat2": vocab(50, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :36
-    "onehot_feat3": vocab(1471, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "onehot_feat3": vocab(1471, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :37
-    "onehot_feat4": vocab(15, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "onehot_feat4": vocab(15, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :38
-    "onehot_feat7": vocab(118, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "onehot_feat7": vocab(118, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :39
-    "onehot_feat8": vocab(454, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "onehot_feat8": vocab(454, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :40
-    "onehot_feat9": vocab(7, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "onehot_feat9": vocab(7, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :41
-    "onehot_feat10": vocab(5, dim=88, at=("shared", "click", "long_view", "finish", "like",
+    "onehot_feat10": vocab(5, dim=8, at=("shared", "click", "long_view", "finish", "like",
         "profile_enter", "comment_stay", "comment", "follow", "repost", "hate")),  # :42
-    "user_past_views": bucketized(1, 2, 3, 5, 8, 12, 20, 40, dim=88, at=("shared", "click",
+    "user_past_views": bucketized(1, 2, 3, 5, 8, 12, 20, 40, dim=8, at=("shared", "click",
         "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
         "repost", "hate")),  # :43
     "user_past_click": bucketized(0.25, 0.3, 0.34, 0.38, 0.41, 0.44, 0.46, 0.5, 0.54, 0.6, 0.65,
-        dim=88, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
+        dim=8, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
         "comment_stay", "comment", "follow", "repost", "hate")),  # :44
-    "user_past_long_view": bucketized(0.15, 0.2, 0.24, 0.27, 0.3, 0.32, 0.35, 0.4, 0.45, 0.5,
-        dim=88, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
-        "comment_stay", "comment", "follow", "repost", "hate")),  # :45
-    "user_past_like": bucketized(0.005, 0.008, 0.012, 0.016, 0.02, 0.04, 0.08, 0.15, dim=88,
+    "user_past_long_view": bucketized(0.15, 0.2, 0.24, 0.27, 0.3, 0.32, 0.35, 0.4, 0.45, 0.5, dim=8,
+        at=("shared", "click", "long_view", "finish", "like", "profile_enter", "comment_stay",
+        "comment", "follow", "repost", "hate")),  # :45
+    "user_past_like": bucketized(0.005, 0.008, 0.012, 0.016, 0.02, 0.04, 0.08, 0.15, dim=8,
         at=("shared", "click", "long_view", "finish", "like", "profile_enter", "comment_stay",
         "comment", "follow", "repost", "hate")),  # :46
-    "user_past_finish": bucketized(0.06, 0.09, 0.11, 0.13, 0.15, 0.16, 0.18, 0.22, 0.28, 0.4,
-        dim=88, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
-        "comment_stay", "comment", "follow", "repost", "hate")),  # :47
+    "user_past_finish": bucketized(0.06, 0.09, 0.11, 0.13, 0.15, 0.16, 0.18, 0.22, 0.28, 0.4, dim=8,
+        at=("shared", "click", "long_view", "finish", "like", "profile_enter", "comment_stay",
+        "comment", "follow", "repost", "hate")),  # :47
     "user_past_profile_enter": bucketized(0.01, 0.0125, 0.015, 0.0165, 0.018, 0.0195, 0.03, 0.06,
-        0.1, dim=88, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
+        0.1, dim=8, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
         "comment_stay", "comment", "follow", "repost", "hate")),  # :48
-    "user_past_comment_stay": bucketized(0.02, 0.027, 0.031, 0.036, 0.04, 0.06, 0.1, 0.16, dim=88,
+    "user_past_comment_stay": bucketized(0.02, 0.027, 0.031, 0.036, 0.04, 0.06, 0.1, 0.16, dim=8,
         at=("shared", "click", "long_view", "finish", "like", "profile_enter", "comment_stay",
         "comment", "follow", "repost", "hate")),  # :49
-    "user_tab_past_views": bucketized(1, 2, 3, 5, 8, 12, 20, 40, dim=88, at=("shared", "click",
+    "user_tab_past_views": bucketized(1, 2, 3, 5, 8, 12, 20, 40, dim=8, at=("shared", "click",
         "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
         "repost", "hate")),  # :50
     "user_tab_past_click": bucketized(0.25, 0.3, 0.34, 0.38, 0.41, 0.44, 0.46, 0.5, 0.54, 0.6, 0.65,
-        dim=88, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
+        dim=8, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
         "comment_stay", "comment", "follow", "repost", "hate")),  # :51
     "user_tab_past_long_view": bucketized(0.15, 0.2, 0.24, 0.27, 0.3, 0.32, 0.35, 0.4, 0.45, 0.5,
-        dim=88, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
+        dim=8, at=("shared", "click", "long_view", "finish", "like", "profile_enter",
         "comment_stay", "comment", "follow", "repost", "hate")),  # :52
-    "user_prior_views": bucketized(5, 10, 20, 30, 40, 50, dim=88, at=("shared", "click",
+    "user_prior_views": bucketized(5, 10, 20, 30, 40, 50, dim=8, at=("shared", "click",
         "long_view", "finish", "like", "profile_enter", "comment_stay", "comment", "follow",
         "repost", "hate")),  # :53
-    "user_prior_long_view": bucketized(0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, dim=88,
+    "user_prior_long_view": bucketized(0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, dim=8,
         at=("shared", "click", "long_view", "finish", "like", "profile_enter", "comment_stay",
         "comment", "follow", "repost", "hate")),  # :54
-    "user_prior_like": bucketized(0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, dim=88,
+    "user_prior_like": bucketized(0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, dim=8,
         at=("shared", "click", "long_view", "finish", "like", "profile_enter", "comment_stay",
         "comment", "follow", "repost", "hate")),  # :55
     "scaled": dense(28),  # kuairand.yaml:75
@@ -297,40 +297,48 @@ def embeddings(rows, dim):
     return nn.Parameter(torch.empty(rows, dim).normal_(std=0.01))
 
 
-def tables_of(name):
-    """The logical names of a feature's tables, and their columns: there may be one at each node."""
-    field = FEATURES[name]
-    if "at" not in field:
-        return [(f"features.{name}.weight", slice(None))]
-    width = field["dim"] // len(field["at"])
-    columns = [slice(i * width, (i + 1) * width) for i in range(len(field["at"]))]
-    return [(f"features.{name}.{n}.weight", c) for n, c in zip(field["at"], columns, strict=True)]
-
-
 class Table(nn.Module):
     """Embeddings of features of the same width, with their rows stacked in one table.
 
-    A single look-up serves all of them: rows [B] by name -> embeddings [B, width] by name.
+    A single look-up serves all of them: rows [B], or [B, L] for events, by name -> embeddings [...,
+    width] by name. Of a feature with a table `at` each of P nodes it gives all of them, [..., P *
+    width]. A feature may use the rows of another one, its `table`.
     """
 
     def __init__(self, fields):
         super().__init__()
-        self.starts, end = {}, 0
+        self.starts, self.slices, end = {}, {}, 0
         for name, field in fields.items():
-            self.starts[name] = end
-            end += field["rows"]
+            if "table" not in field:
+                self.starts[name] = end
+                for node in field.get("at", ("",)):
+                    table = f"features.{name}.{node}".rstrip(".")
+                    self.slices[f"{table}.weight"] = slice(end, end + field["rows"])
+                    end += field["rows"]
+        self.starts = {n: self.starts[f.get("table", n)] for n, f in fields.items()}
         self.weight = embeddings(end, field["dim"])
 
     def _logical(self):
-        for name, start in self.starts.items():
-            if "table" not in FEATURES[name]:
-                rows = slice(start, start + FEATURES[name]["rows"])
-                for table, columns in tables_of(name):
-                    yield "weight", table, (rows, columns)
+        for name, part in self.slices.items():
+            yield "weight", name, part
+
+    def rows_of(self, name, rows):
+        """The rows of the whole table, [..., P] for a feature with P tables."""
+        start, field = self.starts[name], FEATURES[name]
+        if "at" not in field:
+            return rows + start
+        end = start + len(field["at"]) * field["rows"]
+        starts = torch.arange(start, end, field["rows"], device=rows.device)
+        return rows.unsqueeze(-1) + starts
 
     def forward(self, rows):
-        rows_FB = torch.stack([rows[name] + start for name, start in self.starts.items()])
-        return dict(zip(self.starts, F.embedding(rows_FB, self.weight).unbind(), strict=True))
+        found = {name: self.rows_of(name, rows[name]) for name in self.starts}
+        all_NE = F.embedding(torch.cat([each.flatten() for each in found.values()]), self.weight)
+        parts, end = {}, 0
+        for name, each in found.items():
+            start, end = end, end + each.numel()
+            parts[name] = all_NE[start:end].view(*rows[name].shape, -1)
+        return parts
 
 
 def hash_rows(ids, rows):
@@ -398,7 +406,7 @@ class Features(Boundaries):
     def __init__(self, table):
         super().__init__()
         self.tables = nn.ModuleList(
-            table({n: f for n, f in FEATURES.items() if f.get("dim") == dim}) for dim in (176, 88)
+            table({n: f for n, f in FEATURES.items() if f.get("dim") == dim}) for dim in (16, 8)
         )
         self.hashed = {n: f["rows"] for n, f in FEATURES.items() if f["kind"] == "hashed"}
         self.vocab = {n: f["rows"] for n, f in FEATURES.items() if f["kind"] == "vocab"}

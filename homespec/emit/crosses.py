@@ -54,16 +54,12 @@ class Crosses:
         elif self.all:
             yield "rows.cross_rows"
 
-    def names_of_tables(self, sliced: bool, placed: bool) -> Iterator[str]:
-        """Addresses of the forms of a table that know the logical names of its rows.
+    def names_of_tables(self, sliced: bool) -> Iterator[str]:
+        """The address of the form of a table that knows the logical names of crosses.
 
-        One that is `sliced` does by itself, unless features are `placed` with several tables.
+        One that is `sliced` does by itself.
         """
-        if placed:
-            yield "tables.Table__placed_crossed" if self.all else "tables.Table__placed"
-            if self.all:
-                yield "tables.tables_of__crossed"
-        elif self.all and not sliced:
+        if self.all and not sliced:
             yield "tables.Table__crossed"
 
     def init(self, parts: str) -> Iterator[str]:

@@ -119,10 +119,10 @@ class Inputs:
             yield "numbers.Numbers"
         if self.tables_needed:
             form = "__events" if self.several else "__shared" if self.sharing else ""
-            form = "__split" if self.user.names else form
+            form = "__placed" if self.placed else "__split" if self.user.names else form
             searched = "__searched" if self.encoders.scored else ""
             yield f"tables.Table{form}{searched}"
-            yield from self.crosses.names_of_tables(bool(form), self.placed)
+            yield from self.crosses.names_of_tables(bool(form))
             yield f"tables.embeddings{mode}"
         for kind, block in (("hashed", "hash_rows"), ("vocab", "vocab_rows")):
             if kind in self.kinds:
@@ -151,13 +151,8 @@ class Inputs:
     @property
     def _merged(self) -> bool:
         """Whether all features of a width have one table."""
-        widths = list(map(self._dim, self.tables))
+        widths = [members[0].width for members in self.tables]
         return len(set(widths)) == len(widths)
-
-    def _dim(self, members: list[Feature]) -> int:
-        """The width of what is looked up in a table: of all that a feature has side by side."""
-        several = sum(member.short == members[0].short for member in members)
-        return members[0].width * several
 
     # ------------------------------------------------------------ __init__
 
@@ -166,7 +161,7 @@ class Inputs:
         if len(self.tables) == 1:
             yield assign("self.table", self._table(self.tables[0]), 2)
         elif self._merged:
-            widths = ", ".join(str(self._dim(members)) for members in self.tables)
+            widths = ", ".join(str(members[0].width) for members in self.tables)
             fields = f'{{n: f for n, f in {self.crosses.items} if f.get("dim") == dim}}'
             yield f"{INDENT * 2}self.tables = nn.ModuleList("
             yield f"{INDENT * 3}table({fields}) for dim in ({widths})"

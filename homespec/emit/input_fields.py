@@ -145,7 +145,7 @@ def _description(field: InputField) -> str:
     }.get(field.kind, [str(feature.numbers)])
     keywords: dict[str, Expr] = {}
     if field.kind in IDS + NUMBERS:
-        keywords["dim"] = str(feature.width * max(1, len(field.at)))
+        keywords["dim"] = str(feature.width)
     elif feature.projected:
         keywords["width"] = str(feature.width)
     return flat(call(field.kind, *args, **keywords, **more))

@@ -48,12 +48,10 @@ def batch_features(graph: Graph, single: bool = False) -> Graph:
     """Embedding tables of the same width become one table.
 
     Dense features have no table. A feature that uses another one's table reads that one's part.
-    The tables of one feature at several nodes are side by side, so that one look-up is enough.
     """
-    tables = Counter(node.short for node in graph.of(Feature))
 
     def shape(node: Feature) -> Hashable:
-        return node.width * tables[node.short] if node.rows and not node.table else None
+        return node.width if node.rows and not node.table else None
 
     return _batch(graph, Feature, "table", shape, single)
 
@@ -163,7 +161,7 @@ def _batch(
     nodes = [n for each in (kind, *more) for n in graph.of(each) if shape(n) is not None]
     buckets: dict[Hashable, list[N]] = {}
     for node in sorted(nodes, key=lambda node: node.level if isinstance(node, Placed) else 0):
-        buckets.setdefault(node.name if single else shape(node), []).append(node)
+        buckets.setdefault(_alone(node) if single else shape(node), []).append(node)
     heads = Counter(_head(prefix, bucket[0]) for bucket in buckets.values())
     batches: dict[str, Node] = {}
     moved: dict[str, Port] = {}
@@ -179,6 +177,11 @@ def _batch(
 
     kept = (batches.get(n.name, n) for n in graph if n.name in batches or n.name not in moved)
     return graph.with_nodes([node.renamed(move) for node in kept])
+
+
+def _alone(node: Node) -> str:
+    """What has a batch of its own; the tables of one feature are looked up together."""
+    return node.short if isinstance(node, Feature) else node.name
 
 
 def _head(prefix: str, node: Node) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from homespec.runtime import EmbeddingTable, tables_of
+from homespec.runtime import EmbeddingTable, SeveralTables, tables_of
 from homespec.train.distributed import all_gather
 from homespec.train.frozen import Frozen
 
@@ -48,6 +48,8 @@ class SparseTables:
         """By `TABLE/FEATURE`: the rows of the table that the last step looked up, int64 [...]."""
         self._set_aside: list[tuple[str, Tensor, Tensor]] = []
         """Table, rows of a look-up, and a tensor whose `.grad` is that of the look-up."""
+        self._trained: dict[str, Tensor] = {}
+        """By `TABLE/FEATURE`, where a part of a look-up is frozen: which columns are not."""
         self._shapes: dict[str, torch.Size] = {}
         self._measuring = False
         for name, table in self.tables.items():
@@ -80,8 +82,8 @@ class SparseTables:
             if not (torch.is_grad_enabled() and table.training):
                 return None
             for feature in embeddings:
-                self.rows[f"{name}/{feature}"] = args[0][feature] + start_of(table, feature)
-            return {f: each + self.leaves[f"{name}/{f}"] for f, each in embeddings.items()}
+                self.rows[f"{name}/{feature}"] = rows_in(table, feature, args[0][feature])
+            return {f: each + self._leaf(f"{name}/{f}") for f, each in embeddings.items()}
 
         return hook
 
@@ -90,15 +92,26 @@ class SparseTables:
     ) -> None:
         weight = table.get_parameter("weight")
         for feature, each in embeddings.items():
-            own = rows[feature] + start_of(table, feature)
-            if not torch.equal(weight[own], each):
+            own = rows_in(table, feature, rows[feature])
+            if not torch.equal(weight[own].view(each.shape), each):
                 raise AssertionError(
                     f"{name} returns for {feature} a value that is not in these rows"
                 )
             self.rows[f"{name}/{feature}"] = own
-            start = start_of(table, feature)
-            is_frozen = self._frozen is not None and self._frozen.has_row(f"{name}.weight", start)
-            self.leaves[f"{name}/{feature}"] = torch.zeros_like(each, requires_grad=not is_frozen)
+            starts = rows_in(table, feature, torch.zeros((), dtype=torch.int64, device=own.device))
+            frozen = [self._is_frozen(f"{name}.weight", row) for row in starts.flatten().tolist()]
+            self.leaves[f"{name}/{feature}"] = torch.zeros_like(each, requires_grad=not all(frozen))
+            if any(frozen) and not all(frozen):  # one of the tables at several nodes of the tree
+                trained = torch.tensor(frozen, device=own.device).logical_not()
+                self._trained[f"{name}/{feature}"] = trained.repeat_interleave(weight.shape[1])
+
+    def _is_frozen(self, weight: str, row: int) -> bool:
+        return self._frozen is not None and self._frozen.has_row(weight, row)
+
+    def _leaf(self, key: str) -> Tensor:
+        """The leaf of a look-up, which gets no gradient where a table is frozen."""
+        leaf = self.leaves[key]
+        return leaf * self._trained[key] if key in self._trained else leaf
 
     def set_aside(self) -> None:
         """Set the leaves' gradients and rows aside, so that the next step starts afresh."""
@@ -137,7 +150,9 @@ def sparse(rows_N: Tensor, grads_NE: Tensor, shape: torch.Size) -> Tensor:
     )  # fmt: skip
 
 
-def start_of(table: nn.Module, feature: str) -> int:
-    """The row at which a feature's part of its table begins."""
+def rows_in(table: nn.Module, feature: str, rows: Tensor) -> Tensor:
+    """The rows of a feature [...] in the whole table; [..., P] if it has P tables in it."""
+    if isinstance(table, SeveralTables):
+        return table.rows_of(feature, rows)
     assert isinstance(table, EmbeddingTable)
-    return table.starts[feature]
+    return rows + table.starts[feature]

@@ -28,14 +28,10 @@ class Embedding__inference(nn.Embedding):
 
 
 class Tables(nn.ModuleDict):
-    """The tables of a feature at several nodes of the task tree, side by side: [...] -> [..., dim].
-
-    Row 0 of each is for missing values.
-    """
+    """The tables of a feature at P nodes of the task tree: values [...] -> [..., P * dim]."""
 
     def __init__(self, kind, field):
-        at = field["at"]
-        super().__init__({node: kind(field | {"dim": field["dim"] // len(at)}) for node in at})
+        super().__init__({node: kind(field) for node in field["at"]})
 
     def forward(self, values):
         return torch.cat([table(values) for table in self.values()], dim=-1)

@@ -150,43 +150,50 @@ class Table__split(nn.Module):
         return parts
 
 
-def tables_of(name):
-    """The logical names of a feature's tables, and their columns: there may be one at each node."""
-    field = FEATURES[name]
-    if "at" not in field:
-        return [(f"features.{name}.weight", slice(None))]
-    width = field["dim"] // len(field["at"])
-    columns = [slice(i * width, (i + 1) * width) for i in range(len(field["at"]))]
-    return [(f"features.{name}.{n}.weight", c) for n, c in zip(field["at"], columns, strict=True)]
+class Table__placed(nn.Module):
+    """Embeddings of features of the same width, with their rows stacked in one table.
 
+    A single look-up serves all of them: rows [B], or [B, L] for events, by name -> embeddings [...,
+    width] by name. Of a feature with a table `at` each of P nodes it gives all of them, [..., P *
+    width]. A feature may use the rows of another one, its `table`.
+    """
 
-def tables_of__crossed(name):
-    """The logical names of a feature's tables, and their columns: there may be one at each node."""
-    field = (FEATURES | CROSSES)[name]
-    if "at" not in field:
-        return [(f"features.{name}.weight", slice(None))]
-    width = field["dim"] // len(field["at"])
-    columns = [slice(i * width, (i + 1) * width) for i in range(len(field["at"]))]
-    return [(f"features.{name}.{n}.weight", c) for n, c in zip(field["at"], columns, strict=True)]
-
-
-class Table__placed_crossed(Table):
-    def _logical(self):
-        for name, start in self.starts.items():
-            field = (FEATURES | CROSSES)[name]
+    def __init__(self, fields):
+        super().__init__()
+        self.starts, self.slices, self.at, end = {}, {}, {}, 0
+        for name, field in fields.items():
             if "table" not in field:
-                rows = slice(start, start + field["rows"])
-                for table, columns in tables_of(name):
-                    yield "weight", table, (rows, columns)
+                self.starts[name] = end
+                if "at" in field:
+                    self.at[name] = (len(field["at"]), field["rows"])
+                for node in field.get("at", ("",)):
+                    table = f"features.{name}.{node}".rstrip(".")
+                    self.slices[f"{table}.weight"] = slice(end, end + field["rows"])
+                    end += field["rows"]
+        self.starts = {n: self.starts[f.get("table", n)] for n, f in fields.items()}
+        self.weight = embeddings(end, field["dim"])
 
-
-class Table__placed(Table):
     def _logical(self):
-        for name, start in self.starts.items():
-            if "table" not in FEATURES[name]:
-                rows = slice(start, start + FEATURES[name]["rows"])
-                for table, columns in tables_of(name):
-                    yield "weight", table, (rows, columns)
+        for name, part in self.slices.items():
+            yield "weight", name, part
+
+    def rows_of(self, name, rows):
+        """The rows of the whole table, [..., P] for a feature with P tables."""
+        start = self.starts[name]
+        if name not in self.at:
+            return rows + start
+        tables, size = self.at[name]
+        starts = torch.arange(start, start + tables * size, size, device=rows.device)
+        return rows.unsqueeze(-1) + starts
+
+    def forward(self, rows):
+        found = {name: self.rows_of(name, rows[name]) for name in self.starts}
+        all_NE = F.embedding(torch.cat([each.flatten() for each in found.values()]), self.weight)
+        parts, end = {}, 0
+        for name, each in found.items():
+            start, end = end, end + each.numel()
+            parts[name] = all_NE[start:end].view(*rows[name].shape, -1)
+        return parts
 
 
 def group_of(name, field):
