@@ -307,10 +307,12 @@ class Table(nn.Module):
 
     def __init__(self, fields):
         super().__init__()
-        self.starts, self.slices, end = {}, {}, 0
+        self.starts, self.slices, self.at, end = {}, {}, {}, 0
         for name, field in fields.items():
             if "table" not in field:
                 self.starts[name] = end
+                if "at" in field:
+                    self.at[name] = (len(field["at"]), field["rows"])
                 for node in field.get("at", ("",)):
                     table = f"features.{name}.{node}".rstrip(".")
                     self.slices[f"{table}.weight"] = slice(end, end + field["rows"])
@@ -324,11 +326,11 @@ class Table(nn.Module):
 
     def rows_of(self, name, rows):
         """The rows of the whole table, [..., P] for a feature with P tables."""
-        start, field = self.starts[name], FEATURES[name]
-        if "at" not in field:
+        start = self.starts[name]
+        if name not in self.at:
             return rows + start
-        end = start + len(field["at"]) * field["rows"]
-        starts = torch.arange(start, end, field["rows"], device=rows.device)
+        tables, size = self.at[name]
+        starts = torch.arange(start, start + tables * size, size, device=rows.device)
         return rows.unsqueeze(-1) + starts
 
     def forward(self, rows):

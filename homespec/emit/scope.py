@@ -155,9 +155,14 @@ class Scope:
         return _joined(pieces)
 
     def _alike(self, ports: Sequence[Port]) -> list[list[Columns]]:
-        """Runs of nodes that are the same columns of what they read."""
-        nodes = [node for p in ports if isinstance(node := self.naming.graph[p.node], Columns)]
-        return [list(run) for _, run in groupby(nodes, key=lambda node: node.slices)]
+        """Runs of nodes that are the same columns of values of the same width."""
+        graph = self.naming.graph
+        nodes = [node for p in ports if isinstance(node := graph[p.node], Columns)]
+
+        def kind(node: Columns) -> tuple[object, int]:
+            return (node.slices, graph.width_of(node.reads[0]))
+
+        return [list(run) for _, run in groupby(nodes, key=kind)]
 
     def _columns(self, nodes: list[Columns]) -> Expr:
         """The same columns of one or more values."""
