@@ -301,8 +301,8 @@ class Table(nn.Module):
     """Embeddings of features of the same width, with their rows stacked in one table.
 
     A single look-up serves all of them: rows [B], or [B, L] for events, by name -> embeddings [...,
-    width] by name. Of a feature with a table `at` each of P nodes it gives all of them, [..., P *
-    width]. A feature may use the rows of another one, its `table`.
+    width] by name. A feature with a table `at` each of P nodes gets P embeddings, [..., P * width].
+    A feature may use the rows of another one, its `table`.
     """
 
     def __init__(self, fields):
