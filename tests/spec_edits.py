@@ -131,6 +131,17 @@ def rename_feature(rng: random.Random, edit: Edit) -> None:
     items = edit.spec["features"].items()
     edit.spec["features"] = {f"{k}_2" if k == name else k: v for k, v in items}
     edit.features[old] = f"{name}_2"
+    _rename_in_gates(edit.spec, name, f"{name}_2")
+
+
+def _rename_in_gates(value: Any, name: str, new: str, inside: bool = False) -> None:
+    """Let the lists of what gates read have the new name of a feature."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in list(items):
+        if key in ("input", "detach") and isinstance(inner, list) and inside:
+            inner[:] = [new if entry == name else entry for entry in inner]
+        elif isinstance(inner, dict | list):
+            _rename_in_gates(inner, name, new, inside or key == "gates")
 
 
 def reorder_features(rng: random.Random, edit: Edit) -> None:
@@ -201,6 +212,9 @@ def change_gates(rng: random.Random, edit: Edit) -> None:
         [
             ("self", False), ("feature", False), ("feature", {"loras": 3}), ("self", True),
             ("self", {"input": "none"}), ("mixture", {"input": "none"}),
+            ("mixture", {"detach": True}), ("mixture", {"input": [*edit.spec["features"]][:2]}),
+            ("feature", {"input": [next(iter(edit.spec["features"])), "own"], "detach": ["own"]}),
+            ("feature", {"activation": "relu", "loras": 1}),
         ]
     )  # fmt: skip
     gates[key] = value

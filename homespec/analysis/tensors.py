@@ -8,12 +8,13 @@ the same, wherever they are in the tensor, so weights are matched by labels alon
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from homespec.analysis.axes import Axis, Part, channels, whole
+from homespec.analysis.axes import Axis, Label, Part, channels, whole
 from homespec.graph import Graph
 from homespec.graph.identity import SAME, Key, Renames
 from homespec.graph.nodes import (
@@ -136,8 +137,14 @@ class Labels(Sizes):
         return (Part(("state", node.layer, self.renames.place(node.place)), node.width),)
 
     def read(self, ports: Iterable[Port], width: int) -> Axis:
-        """The columns of each feature or state."""
-        return Axis("input", tuple(part for port in ports for part in self.value(port)))
+        """The columns of each feature or state; what is read twice counts again, by a new label."""
+        times: Counter[Label] = Counter()
+        parts = []
+        for part in (part for port in ports for part in self.value(port)):
+            seen = times[part.label]
+            parts.append(part._replace(label=("again", seen, *part.label)) if seen else part)
+            times[part.label] += 1
+        return Axis("input", tuple(parts))
 
     def choices(self, gate: Gate) -> Axis:
         """The experts of its set. All mixtures that read a self gate use it for the same set."""

@@ -288,3 +288,17 @@ def test_neutral_starts_leave_logits_as_they_are(files: Files) -> None:
         with torch.no_grad():
             logits.append(torch.stack(list(model(features).values())))
     torch.testing.assert_close(logits[0], logits[1], rtol=1e-6, atol=1e-6)
+
+
+def test_a_feature_that_a_gate_reads_twice_keeps_both_columns(files: Files) -> None:
+    """Beside v, a list has its own columns, which take over those of v that the gate had."""
+    text = BASE + "gates: {mixture: {input: own}}\n"
+    old = state_of(text)
+    graphs = [homespec.loads(t).analysis.graph for t in (text, text.replace("own}", "[tab, own]}"))]
+    fresh = state_of(text.replace("own}", "[tab, own]}"), seed=2)
+    made = carried_state(plan(*graphs), old, fresh, Starts())
+    name = "gates.meta.watch.linears.0.weight"
+    was, now = old[name], made[name]
+    assert now.shape[1] == was.shape[1] + 4
+    assert torch.equal(now[:, :4] + now[:, 8:], was[:, 4:])
+    assert torch.equal(now[:, 4:8], was[:, :4])
