@@ -137,7 +137,7 @@ class Labels(Sizes):
         return (Part(("state", node.layer, self.renames.place(node.place)), node.width),)
 
     def read(self, ports: Iterable[Port], width: int) -> Axis:
-        """The columns of each feature or state; what is read twice counts again, by a new label."""
+        """The columns of each feature or state; repeated ones have labels of their own."""
         times: Counter[Label] = Counter()
         parts = []
         for part in (part for port in ports for part in self.value(port)):
