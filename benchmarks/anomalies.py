@@ -5,8 +5,8 @@
 
 Trains the models of CASES and looks at each twice as `homespec doctor` does: before the first step
 and after the last one. Keeps the measures in benchmarks/results/anomalies.json, draws
-docs/plots/anomalies-*.svg and writes the tables of docs/anomalies-*.md. Runs that are there
-already, also those of benchmarks/kuairand.py, are not run again. Without a folder it draws and
+docs/plots/anomalies-*.svg and writes the tables of docs/anomalies-*.md. Existing runs, also
+those of benchmarks/kuairand.py, are not run again. Without a folder it draws and
 writes from the measures that were kept.
 """
 
@@ -48,7 +48,7 @@ Json = dict[str, Any]
 ROWS = 12_288
 """Held-out rows that are looked at."""
 SAMPLE = 2_048
-"""Those of them on which knock-outs and similarities are measured."""
+"""The ones on which knock-outs and similarities are measured."""
 STATISTICS = 40
 """Batches of 256 rows by which an untrained model's batch norms get their statistics."""
 FILE = lab.RESULTS / "anomalies.json"
@@ -75,7 +75,7 @@ HARDER = {
     "lr_16": ("--lr", "4e-2"),
     "epochs_4": ("--epochs", "4"),
 }
-"""Flags with which collapse is to be expected, by the end of a case's name."""
+"""Flags with which collapse is expected, by the end of a case's name."""
 SIDE = ("ple", "home")
 """The models that are trained with them."""
 

@@ -5,8 +5,8 @@
 
 Trains each model of specs/families and specs/ablations with every seed, all with the same flags
 (FLAGS), writes docs/results.md and docs/results-numbers.md. The hidden width of the experts is
-chosen for each model so that it has as many parameters as HoME, to 1 %. Runs that are there already
-are not run again; one that was killed is resumed.
+chosen for each model so that it has as many parameters as HoME, to 1 %. Existing runs are not run
+again; one that was killed is resumed.
 """
 
 from __future__ import annotations

@@ -226,7 +226,7 @@ def columns(result: Measured) -> Iterator[tuple[str, list[str]]]:
 
 
 def installed() -> list[Peer]:
-    """The libraries that are there."""
+    """The installed libraries."""
     peers = []
     for make in (rechub, deepctr):
         with contextlib.suppress(ImportError):

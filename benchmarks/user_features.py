@@ -6,7 +6,7 @@
 Each family is compiled twice, as `homespec export` compiles it: for rows that repeat the user's
 features, and for features of the user in one row. Outputs are compared, then both packages are
 called in turns in one process. Times are of the processor, and weights are random. `--packages
-FOLDER` keeps the packages there and uses those that are there, so that compiling, which takes some
+FOLDER` keeps the packages there and uses existing ones, so that compiling, which takes some
 minutes, can be done before.
 `python benchmarks/tables.py` makes the table of docs/performance/serving.md of the result.
 """
@@ -61,7 +61,7 @@ def of_user(spec: LoadedSpec) -> tuple[str, ...]:
 
 
 def columns(spec: LoadedSpec) -> tuple[int, int]:
-    """How many columns of v are the user's, and how many there are."""
+    """The number of the user's columns of v, and of all its columns."""
     wanted = variant(mode="inference", user_features=of_user(spec))
     (split,) = optimise(spec.analysis.graph, wanted).of(SplitInput)
     return split.user, split.width

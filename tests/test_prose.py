@@ -113,10 +113,43 @@ HABITS = (
         "it reads the file",
     ),
     Habit(
-        r"\b(?:warned|said|spoken) of\b",
+        r"\b(?:warned|said|spoken|spoke|speaks?) of\b",
         "warns about, reports",
         "it is warned of",
         "a warning reports it",
+    ),
+    Habit(
+        r"\b(?:is|are|was|were) to be (?!un)[a-z]+ed\b",
+        "must be, or the verb",
+        "its vocabulary is to be fitted",
+        "its vocabulary must be fitted",
+    ),
+    Habit(
+        r"\b(?:is|are) there already\b|\bthat (?:is|are) there\b",
+        "exists, existing",
+        "the folder is there already",
+        "the folder already exists",
+    ),
+    Habit(
+        r"\bfrom (?:\d+|one|there) on\b(?! the\b)",
+        "from 0, at least 1",
+        "numbers from 0 on",
+        "a share from 0 on the left to 1 on the right is drawn",
+    ),
+    Habit(r"\b[Tt]ak(?:es?|ing) note of\b", "records", "Take note of rows.", "Record rows."),
+    Habit(
+        r"\b[Hh]ow many there are\b",
+        "their number",
+        "It shows how many there are.",
+        "It shows their number.",
+    ),
+    Habit(r"\bmend(?:s|ing)?\b", "fixes", "an edit that mends it", "an edit that fixes it"),
+    Habit(r"\bgravest\b", "most severe", "the gravest first", "the most severe first"),
+    Habit(
+        r"\bwhole or not at all\b|, all or none\b",
+        "atomically",
+        "It is written whole or not at all.",
+        "It is written atomically.",
     ),
 )
 

@@ -19,7 +19,7 @@ def digest(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def check_own(out: Path, names: Iterable[str], mark: str, own: bool) -> None:
-    """Raise DataError if files to be written are there already that are not `own`.
+    """Raise DataError if files to write already exist that are not `own`.
 
     `mark` is the file that says whose they are.
     """

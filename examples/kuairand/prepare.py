@@ -4,7 +4,7 @@
 
 Reads log_standard_*.csv, user_features_*.csv and video_features_basic_*.csv (also .csv.gz) of DIR,
 the real ones or those of `synthesize.py`, and writes OUT/train.parquet (dates up to 2 May
-2022) and OUT/valid.parquet (later ones), whole or not at all. --valid-from and --valid-until hold
+2022) and OUT/valid.parquet (later ones), atomically. --valid-from and --valid-until hold
 out other days: what is chosen on some should be measured on others.
 
 Prior rates of users and videos, and what each user saw last (`histories.py`), come from
@@ -125,7 +125,7 @@ def prepare(
         for copy_from, copy_to in zip(bayes, bayes_at, strict=True):
             shutil.copyfile(copy_from, copy_to)
         stamp_at.write_text(stamp)
-    if not bayes:  # one of an earlier source would speak of other rows
+    if not bayes:  # one of an earlier source would describe other rows
         (out / BAYES_FILE).unlink(missing_ok=True)
     return True
 

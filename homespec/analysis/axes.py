@@ -42,5 +42,5 @@ def whole(role: Role, size: int) -> Axis:
 
 @functools.cache
 def channels(name: str, size: int) -> Axis:
-    """A width without parts: it is kept as a whole or not at all."""
+    """A width without parts: it is kept completely or dropped."""
     return Axis("channels", (Part((name,), size),))

@@ -20,7 +20,7 @@ from homespec.schema.gates import FeatureGate as FeatureGateConfig
 
 
 class Given(NamedTuple):
-    """The gates of a kind in one layer, and the places in the spec that may speak of them."""
+    """The gates of a kind in one layer, and the places in the spec that may configure them."""
 
     kind: str
     gate: Reading

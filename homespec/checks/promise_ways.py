@@ -59,7 +59,7 @@ def mixer(way: list[Node]) -> Mix:
 def labels(lowered: Lowered, way: list[Node]) -> tuple[Label, ...]:
     """The lines by which the first gate sees the experts, and by which its state reaches the task.
 
-    Where a family does both and no line speaks of it, where the owner of the experts is declared.
+    If a family does both and no line sets it, the line that declares the owner of the experts.
     """
     seen: dict[object, Label] = {}
     for label in (*_opened(lowered, way), *_carried(lowered, way)):

@@ -121,7 +121,7 @@ def layers_and_family(resolved: Resolved) -> Iterator[Finding]:
             yield Finding(
                 resolved.span(path, key=True),
                 f"`{'.'.join(path)}` has no effect, because the spec defines its own layers",
-                label="speaks of a family's layers",
+                label="configures a family's layers",
                 related=(Label(resolved.span(("layers",), key=True), "given here"),),
                 help="remove it, or set it in the entries of `layers:`",
             )

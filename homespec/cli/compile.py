@@ -1,4 +1,4 @@
-"""Command line: `homespec compile`, which writes the generated files of specs, all or none."""
+"""Command line: `homespec compile`, which writes the generated files of specs atomically."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ PATHS = click.Path(path_type=Path)
     help="Also write the rows as train.parquet and valid.parquet: the latest tenth is held out, or"
     " a random tenth where there is no time.",
 )
-@click.option("--force", is_flag=True, help="Overwrite a spec, and a split, that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing spec and split.")
 def new(
     name: str,
     data: tuple[Path, ...],

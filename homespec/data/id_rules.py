@@ -60,8 +60,7 @@ def unknown_ids(data: ProfiledData) -> Iterator[Finding]:
                 if vocab <= feature.high < 10 * vocab
                 else "add them to the list, or use `buckets` to hash them"
                 if feature.tensor.texts
-                else "use `buckets` to hash them, or number them from 0 on when you prepare the "
-                "data",
+                else "use `buckets` to hash them, or number them from 0 when you prepare the data",
             )
 
 
@@ -127,7 +126,7 @@ def patterned_ids(data: ProfiledData) -> Iterator[Finding]:
                 label=f"{now.rows:,} in use",
                 help=f"write `buckets: {other.buckets}`, with which {other.rows:,} rows are used"
                 if other
-                else "number the ids from 0 on when you prepare the data",
+                else "number the ids from 0 when you prepare the data",
             )
 
 

@@ -28,7 +28,7 @@ class PairProfile:
     distinct: Distinct = field(default_factory=Distinct)
 
     def add(self, ids: Mapping[str, Array]) -> None:
-        """Take note of ids [N] by feature, as far as both are there and known."""
+        """Record ids [N] by feature, if both are present and known."""
         if all(name in ids for name in self.of):
             first, second = (ids[name] for name in self.of)
             there = _known(first, self.sizes[0]) & _known(second, self.sizes[1])

@@ -194,7 +194,7 @@ class _Profiler:
         labels: dict[str, Array],
         weights: dict[str, Array | None],
     ) -> None:
-        """Take note of sessions, and of the rows that tasks compare in them."""
+        """Record sessions, and the rows that tasks compare in them."""
         ids = self._try(sessions, partial(ids_of, SESSIONS, sessions.column), table)
         if ids is None:
             return

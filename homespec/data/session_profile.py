@@ -23,7 +23,7 @@ class SessionProfile:
     _runs: list[Array] = field(default_factory=list)
 
     def add(self, ids: Array, labels: Mapping[str, Array], counts: Mapping[str, Array]) -> None:
-        """Take note of rows: ids int64 [N]; labels [N], and whether rows count, by task.
+        """Record rows: ids int64 [N]; labels [N], and whether rows count, by task.
 
         Only neighbours are compared, as in a batch.
         """

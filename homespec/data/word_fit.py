@@ -83,7 +83,7 @@ class WordFit:
                 continue
             if name not in columns:
                 raise DataError(
-                    f"there is no column of the feature `{name}`, whose vocabulary is to be fitted"
+                    f"there is no column of the feature `{name}`, whose vocabulary must be fitted"
                 )
             self.counts[name].add(columns[name])
             rows = max(rows, len(columns[name]))

@@ -39,7 +39,7 @@ def number_types(spec: Spec, run: Path, asked: str | Mapping[str, str] | None) -
     except DataError as error:
         names = ", ".join(f"`{tensor.name}`" for tensor in wanted[:3])
         raise ExportError(
-            f"the data of the run, whose columns say of which type the numbers of {names} are,"
+            f"the data of the run, whose columns have the types of the numbers of {names},"
             f" cannot be read ({error}): say --numbers float64, or --numbers float32 if it was"
             " trained on columns of float32"
         ) from None

@@ -101,7 +101,7 @@ def check_free(out: Path, overwrite: bool) -> None:
         raise ExportError(f"{out} is a file, not a folder: give another --out")
     if out.is_dir() and any(out.iterdir()):
         if not overwrite:
-            raise ExportError(f"{out} is there already: give --overwrite, or another --out")
+            raise ExportError(f"{out} already exists: give --overwrite, or another --out")
         check_own(out, manifest.read(out))
 
 

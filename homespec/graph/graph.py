@@ -58,7 +58,7 @@ class Graph:
     def add(self, node: Node) -> Port:
         """Add a node whose producers may follow later; return its value."""
         if node.name in self._nodes:
-            raise ValueError(f"node {node.name} is there already")
+            raise ValueError(f"node {node.name} already exists")
         self._nodes[node.name] = node
         for cached in ("digraph", "_readers", "_ordered", "_by_kind"):
             self.__dict__.pop(cached, None)

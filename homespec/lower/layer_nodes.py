@@ -272,7 +272,7 @@ class LayerBuilder:
         return residuals
 
     def _gate_span(self, kind: str) -> Span:
-        """The most specific place in the spec that speaks of this kind of gate."""
+        """The most specific place in the spec that configures this kind of gate."""
         sections = tuple((*path, kind) for path in self.layer.gate_sections)
         return self.resolved.first_span((*sections, ("family",)))
 

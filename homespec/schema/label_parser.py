@@ -135,7 +135,7 @@ class _Parser:
         if not abs(number) < MAX_NUMBER:
             raise token.wrong(
                 f"{sign}{token.value} is not below 2^53 (9007199254740992) in size, and float64 "
-                f"skips integers from there on; {PREPARE}"
+                f"skips integers above that; {PREPARE}"
             )
         return number
 

@@ -153,8 +153,8 @@ def predict(
     `compile`, `device`, and `spec` for a run whose folder keeps none.
 
     Raises RunError for a folder without a run, DataError for data that lacks a column,
-    UnknownNameError, a ValueError, for a task that is not there, and ScoringError for a device that
-    is not, or two columns of one name.
+    UnknownNameError, a ValueError, for an unknown task, and ScoringError for a missing device or
+    two columns with the same name.
     """
     if output not in get_args(Output):
         raise ValueError(f"output is {output!r}, not {' or '.join(get_args(Output))}")

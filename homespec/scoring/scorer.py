@@ -45,7 +45,7 @@ class Options:
             if (value := getattr(self, name)) not in (allowed := get_args(kind)):
                 raise ValueError(f"{name} is {value!r}, not {' or '.join(allowed)}")
         if self.batch_size is not None and self.batch_size < 1:
-            raise ValueError(f"batch_size is {self.batch_size}, not a whole number from 1 on")
+            raise ValueError(f"batch_size is {self.batch_size}, not a whole number of at least 1")
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def _listed(names: list[str], what: str) -> str:
 
 # ---------------------------------------------------------------- state.json
 
-COUNT, NUMBER, MAYBE = "a whole number from 0 on", "a number", "a number or null"
+COUNT, NUMBER, MAYBE = "a whole number, 0 or more", "a number", "a number or null"
 EPOCH: Json = {"epoch": COUNT, "step": COUNT, "losses": dict, "tasks": dict, "monitor": MAYBE}
 STATE: Json = {
     "spec_sha256": str,

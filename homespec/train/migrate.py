@@ -95,7 +95,7 @@ class Migrated:
     """The file or folder from which the old weights were read."""
 
     def write(self, out: PathLike) -> None:
-        """Write a file, or with moments a folder with the spec, all or none. Raises RunError."""
+        """Write a file, or with moments a folder with the spec, atomically. Raises RunError."""
         path = Path(out)
         _check_replaceable(path, self.source)
         metadata = {"about": json.dumps({"spec": self.spec.spec.name, "homespec": __version__})}

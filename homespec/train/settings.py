@@ -314,7 +314,7 @@ def _check(name: str, value: Any, limits: Flag) -> None:
     if least is None:
         return
     if most is None and not least <= value < math.inf:
-        raise ValueError(f"{name} is {value}, not a number from {least:g} on")
+        raise ValueError(f"{name} is {value}, not a number of at least {least:g}")
     if most is not None and not least <= value <= most:
         raise ValueError(f"{name} is {value}, not in the range {least:g} to {most:g}")
 

@@ -284,8 +284,7 @@ def test_text_beyond_a_vocabulary_is_shown_as_it_is_written(tmp_path: Path) -> N
     (found,) = check(measured(tmp_path, columns(tab=["home", *text[1:]])))
     assert found.message.endswith("are beyond the vocabulary, such as 'home'")
     assert (
-        found.help
-        == "use `buckets` to hash them, or number them from 0 on when you prepare the data"
+        found.help == "use `buckets` to hash them, or number them from 0 when you prepare the data"
     )
 
 

@@ -56,7 +56,7 @@ def test_mistakes_are_one_line(runs: list[Path], tmp_path: Path) -> None:
     (tmp_path / "no_run").mkdir()
     out = tmp_path / "out"
     for words, message in {
-        (runs[0], "-o", tmp_path / "taken"): "taken is there already: give --overwrite, or another",
+        (runs[0], "-o", tmp_path / "taken"): "taken already exists: give --overwrite, or another",
         (runs[0], "-o", tmp_path / "taken", "--overwrite"): "taken has no manifest.json",
         (tmp_path / "no_run", "-o", out): "holds no run of homespec train",
         (runs[0], "-o", out, "--tasks", "clik"): "Did you mean `click`?",
@@ -117,7 +117,7 @@ def test_an_export_is_replaced_if_asked(
     out = tmp_path / "out"
     assert called(runs[1], "-o", out, "--format", "onnx", "--tasks", "like").exit_code == 0
     again = called(runs[2], "-o", out, "--format", "onnx")
-    assert "out is there already: give --overwrite" in again.output
+    assert "out already exists: give --overwrite" in again.output
     assert called(runs[2], "-o", out, "--format", "onnx", "--overwrite").exit_code == 0
     assert "click" in json.loads((out / "manifest.json").read_text())["tasks"]
     (out / "mine").touch()

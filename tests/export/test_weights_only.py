@@ -76,7 +76,7 @@ def test_another_folder_gets_them(runs: list[Path], folder: Path, tmp_path: Path
     assert listing(folder) == {n: b for n, b in before.items() if n != "model.onnx"}
     assert (tmp_path / "next" / "model.pt2").exists()
     assert not (tmp_path / "next" / "model.onnx").exists()
-    with pytest.raises(ExportError, match="next is there already"):
+    with pytest.raises(ExportError, match="next already exists"):
         replaced(runs[1], folder, tmp_path / "next")
 
 

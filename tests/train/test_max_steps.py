@@ -147,5 +147,5 @@ def test_what_is_said_of_a_budget() -> None:
         "the run has 3 steps, not more than --warmup-steps 4, so the learning rate only rises"
     ]
     assert few_steps(Settings(max_steps=80, epochs=9), 100_000) is None
-    with pytest.raises(ValueError, match="max_steps is 0, not a number from 1 on"):
+    with pytest.raises(ValueError, match="max_steps is 0, not a number of at least 1"):
         Settings(max_steps=0)

@@ -117,7 +117,7 @@ class Session:
         return units(own.text, start), units(own.text, end)
 
     def fixes(self, number: int) -> list[Answer]:
-        """The fixes of a diagnostic of the last check, each proven to mend it."""
+        """The fixes of a diagnostic of the last check, each verified to fix it."""
         found = self.specs.report(FILE).diagnostics[number]
         text = self.specs.own(FILE).text
         return [

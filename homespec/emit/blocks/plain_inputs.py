@@ -86,7 +86,7 @@ class Hashed__crossed(Embedding):
 
 
 class Vocab__crossed(Embedding):
-    """Ids [...] from 0 on -> embeddings [..., dim]."""
+    """Ids [...], counted from 0 -> embeddings [..., dim]."""
 
     def rows(self, ids):
         """The rows of ids."""
