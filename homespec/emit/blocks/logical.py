@@ -9,11 +9,10 @@ from homespec.emit.blocks.constants import (
     FOLDED_NORM,
     KEPT,
     SCALED,
-    USER_COLUMNS,
-    USER_WIDTH,
     VOCABULARIES,
 )
 from homespec.emit.blocks.rows import words_of
+from homespec.emit.blocks.user_weights import own_part, with_whole_weights
 
 
 def unwrapped(model):
@@ -69,23 +68,12 @@ def own_views(model):
     return logical_views(model, {name: tensor.detach() for name, tensor in tensors.items()})
 
 
-def columns_of_v(width):
-    """The columns of v in this model's order: those of the user, then the others."""
-    user = [i for start, end in USER_COLUMNS for i in range(start, end)]
-    return torch.tensor(user + sorted(set(range(width)) - set(user)))
-
-
 def logical_state__split(model):
     """All weights and statistics by logical name, as views of the model's own tensors.
 
-    Weights over v, which the model stores in two parts, are copies, in the order of the spec.
+    Weights over v, which the model has in two parts, are copies in the order of the spec.
     """
-    views = own_views(model)
-    for user in [name for name in views if name.endswith(".user_weight")]:
-        name = user.removesuffix("user_weight") + "weight"
-        both = torch.cat([views.pop(user), views[name]], dim=1)
-        views[name] = both[:, columns_of_v(both.shape[1]).argsort()]
-    return views
+    return with_whole_weights(own_views(model))
 
 
 def load_logical_state(model, state):
@@ -177,33 +165,17 @@ def copy_state__scaled(model, state):
 
 
 def copy_state__split(model, state):
-    """Copy tensors by logical name into the model.
-
-    Weights over v are copied in two parts.
-    """
+    """Copy tensors by logical name into the model, weights over v in two parts."""
     views = own_views(model)
     for name, view in views.items():
-        user = name.endswith(".user_weight")
-        tensor = state[name.removesuffix("user_weight") + "weight" if user else name]
-        if user or f"{name.removesuffix('weight')}user_weight" in views:
-            tensor = tensor[:, columns_of_v(tensor.shape[1])]
-            tensor = tensor[:, :USER_WIDTH] if user else tensor[:, USER_WIDTH:]
-        view.copy_(tensor)
+        view.copy_(own_part(state, name, views))
 
 
 def copy_state__split_unset(model, state):
-    """Copy tensors by logical name into the model, and record which fitted values are now set.
-
-    Weights over v are copied in two parts.
-    """
+    """Copy tensors, weights over v in two parts, and record which fitted values are now set."""
     views = own_views(model)
     for name, view in views.items():
-        user = name.endswith(".user_weight")
-        tensor = state[name.removesuffix("user_weight") + "weight" if user else name]
-        if user or f"{name.removesuffix('weight')}user_weight" in views:
-            tensor = tensor[:, columns_of_v(tensor.shape[1])]
-            tensor = tensor[:, :USER_WIDTH] if user else tensor[:, USER_WIDTH:]
-        view.copy_(tensor)
+        view.copy_(own_part(state, name, views))
     find_unset(model)
 
 
