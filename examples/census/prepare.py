@@ -3,10 +3,10 @@
     python -m examples.census.prepare TRAIN VALID OUT
 
 TRAIN and VALID are UCI's `census-income.data` and `census-income.test`, or CSV files of the same
-columns with a first line that names them; gzipped or not. Needs click and pyarrow only, so a copy
-of this file runs anywhere. It gives UCI's columns, which have no names, those of its page, trims
-text, and writes parquet. All else is the spec's: text is an id by its hash, numbers are cut into
-buckets, labels are tests of columns, and columns that it does not name are never read.
+columns with a first line that names them; gzipped or not. Needs only click and pyarrow, so a copy
+of this file runs anywhere. It names UCI's columns, which have no names, as on its page, trims text,
+and writes Parquet. Everything else is in the spec: text becomes an id by hashing, numbers are split
+into buckets, labels are tests of columns, and columns that it does not name are not read.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ NUMBERS = (
     "age", "wage_per_hour", "capital_gains", "capital_losses", "dividends_from_stocks",
     "num_persons_worked_for_employer", "weeks_worked_in_year",
 )  # fmt: skip
-"""The columns that become numbers; all others stay text, also where they hold codes such as 0."""
+"""The columns that become numbers; all others stay text, even if they contain codes such as 0."""
 
 
 def prepare(train: Path, valid: Path, out: Path) -> dict[str, int]:
-    """Write both parts into `out`; their numbers of rows by name.
+    """Write both parts to `out`, and return their numbers of rows by name.
 
     Raises ValueError or OSError for a file that cannot be read, before anything is written.
     """

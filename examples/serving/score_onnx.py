@@ -1,4 +1,4 @@
-"""Scores the sample of an export with model.onnx and compares. It needs onnxruntime and numpy.
+"""Score the sample of an export with model.onnx and compare. Needs onnxruntime and numpy.
 
 python score_onnx.py DIR
 """
@@ -33,7 +33,7 @@ def read_safetensors(path: Path) -> Arrays:
 
 
 def main(folder: Path) -> None:
-    """Score the sample. Exits with 1 if the outputs are not those of the trained model."""
+    """Score the sample. Exits with 1 if the outputs differ from those of the trained model."""
     session = onnxruntime.InferenceSession(
         str(folder / "model.onnx"), providers=["CPUExecutionProvider"]
     )

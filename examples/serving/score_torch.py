@@ -1,4 +1,4 @@
-"""Scores the sample of an export with model.pt2 and compares. It needs torch, and no homespec.
+"""Score the sample of an export with model.pt2 and compare. Needs torch, but not homespec.
 
 python score_torch.py DIR
 """
@@ -31,11 +31,11 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 class Model:
-    """A package that is called as C++ calls it: tensors by position, in the order of its metadata.
+    """A package, called as from C++: with tensors by position, in the order of its metadata.
 
-    `torch._inductor.aoti_load_package(path)(**features)` does the same in two seconds to load, in
-    which it imports the compiler, and some hundred microseconds a call, in which it parses what the
-    structure of inputs is.
+    `torch._inductor.aoti_load_package(path)(**features)` does the same, but takes two seconds to
+    load, because it imports the compiler, and a few hundred microseconds for each call, because it
+    parses the structure of inputs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class Model:
 
 
 def main(folder: Path) -> None:
-    """Score the sample. Exits with 1 if the outputs are not those of the trained model."""
+    """Score the sample. Exits with 1 if the outputs differ from those of the trained model."""
     score = Model(folder / "model.pt2")
     features = read_safetensors(folder / "sample_inputs.safetensors")
     expected = read_safetensors(folder / "sample_outputs.safetensors")

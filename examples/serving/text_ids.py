@@ -1,4 +1,4 @@
-"""The id of a text, as homespec makes it in training: the rule of docs/ids.md. Python alone.
+"""The id of a text, as homespec computes it in training (docs/ids.md). Needs only Python.
 
 python text_ids.py user_42 " 39.0 " NULL
 """
@@ -17,7 +17,7 @@ BOOLEANS = {"true": 1, "false": 0}
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
 LONGEST_NUMBER = 40
 EXACT = 2**53
-"""From here on several integers share one float64."""
+"""From this number, several integers share one float64."""
 
 
 def text_id(text: str) -> int:
@@ -32,7 +32,7 @@ def text_id(text: str) -> int:
 
 
 def spelled(bare: str) -> int | None:
-    """The whole number that a text spells; None for other text."""
+    """The whole number that a text contains; None for other text."""
     match = NUMBER.fullmatch(bare) if len(bare) <= LONGEST_NUMBER else None
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""Sharding: an example of training, to be copied and changed; run it under torchrun.
+"""Sharding: an example of training, to copy and change. Run it under torchrun.
 
     torchrun --nproc-per-node 2 -m examples.sharding.train SPEC --data FOLDER --out FILE
 
@@ -65,7 +65,7 @@ def fitted(spec: LoadedSpec, data: Path, size: int, seed: int) -> dict[str, list
 def train(
     spec: LoadedSpec, data: Path, *, batch_size: int, lr: float, table_lr: float, seed: int
 ) -> dict[str, torch.Tensor]:
-    """One epoch; the state by logical name on rank 0, nothing elsewhere."""
+    """Train one epoch, and return the state by logical name on rank 0, nothing elsewhere."""
     torch.manual_seed(seed + dist.get_rank())
     device = device_of_rank()
     boundaries = fitted(spec, data, batch_size, seed)
@@ -89,7 +89,7 @@ def train(
 
 
 def report(step: int, loss: torch.Tensor) -> None:
-    """Print the mean over the ranks; collective."""
+    """Print the mean over the ranks. Collective."""
     dist.all_reduce(loss)
     if dist.get_rank() == 0:
         click.echo(f"step {step}: loss {loss.item() / dist.get_world_size():.4f}")
