@@ -38,6 +38,9 @@ def draw_sequence(rng: random.Random, spec: Spec, fields: list[str], kind: str =
         sequence["with"] = {"seen": rng.choice(own)}
         if rng.random() < 0.3:
             sequence["with"]["delay"] = {"id": {"buckets": 3}, "dim": 2}
+        own_rng = random.Random(str(rng.getstate()))  # leaves what is drawn later as it was
+        if own_rng.random() < 0.4:
+            sequence["with"]["content"] = {"dense": own_rng.choice([1, 2, 3])}
         if rng.random() < 0.3:
             sequence["columns"] = {"seen": "was_seen"}
     ids = [name for name in of if "id" in field_of(spec, name)]
@@ -103,5 +106,7 @@ def random_values(options: Spec, shape: tuple[int, ...], generator: torch.Genera
     if "id" in options:
         rows = rows_of(options["id"])
         return torch.randint(-2, rows + 3, shape, generator=generator)
+    if "dense" in options:
+        shape = (*shape, options["dense"])
     values = 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
     return values.masked_fill(torch.rand(shape, generator=generator) < 0.1, torch.nan)

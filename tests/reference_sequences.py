@@ -298,12 +298,12 @@ class Sequence(nn.Module):
         """The events of a row that are there."""
         names = [*self.of, *self.more]
         length = features[f"{self.name}.{self.of[0]}"].shape[1]
-        all_ = [
-            {n: features[f"{self.name}.{n}"][b, t].item() for n in names} for t in range(length)
-        ]
+        all_ = [{n: raw(features[f"{self.name}.{n}"][b, t]) for n in names} for t in range(length)]
         return [event for event in all_ if is_there(event[self.of[0]])]
 
     def value(self, feature: Any, value: Any) -> Tensor:
+        if "dense" in feature.spec:
+            return feature.vector(value.double())
         return feature.weight[feature.row(value.item() if isinstance(value, Tensor) else value)]
 
     def embedded(self, event: Event) -> Tensor:
@@ -327,6 +327,11 @@ class Sequence(nn.Module):
                 scores.append((x[: len(q)] * q.detach()).sum().item())
         best = sorted(range(len(events)), key=lambda t: (scores[t], t))[-top:]
         return [events[t] for t in sorted(best)]
+
+
+def raw(value: Tensor) -> Any:
+    """A number, or a vector as it is."""
+    return value.item() if value.dim() == 0 else value
 
 
 def is_there(value: float) -> bool:

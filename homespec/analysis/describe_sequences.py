@@ -41,6 +41,8 @@ def _kind(graph: Graph, field: EventField) -> str:
     """Where a field that only events have is looked up."""
     table = graph[field.table]
     assert isinstance(table, Feature)
+    if table.source == "dense":
+        return "as vectors of the data"
     if table.short != field.key:
         return f"in the table of {table.short}"
     return "in tables of their own"

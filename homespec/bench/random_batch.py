@@ -24,7 +24,7 @@ def random_features(spec: LoadedSpec, rows: int, device: str) -> dict[str, Tenso
     for tensor in input_tensors(spec):
         shape = (rows, tensor.length) if tensor.length else (rows,)
         if tensor.kind == "vector":
-            features[tensor.name] = torch.randn(rows, tensor.width)
+            features[tensor.name] = torch.randn(*shape, tensor.width)
         elif tensor.kind == "weight":
             features[tensor.name] = torch.rand(shape)
         elif tensor.kind == "id":

@@ -15,6 +15,7 @@ PLAIN = {
     "bucketized": "plain_inputs.Bucketized",
     "fitted": "plain_inputs.Fitted",
     "dense": "vectors.Dense",
+    "event_vector": "vectors.Dense",
 } | {kind: f"vectors.{name}" for kind, name in VECTORS.items()}
 PLAIN |= {kind: f"numbers.{name}" for kind, name in SCALES.items()}
 """The address of the class of each kind of feature in a plain file."""

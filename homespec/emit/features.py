@@ -71,6 +71,7 @@ class Inputs:
             "is_id": self._condition(IDS),
             "is_number": self._condition(NUMBERS + COLUMNS),
             "lengths": any(field.length for field in self.fields),
+            "event_vectors": "event_vector" in self.kinds,
             **self.user.context(),
             "forms": list(self.user.forms),
         }
@@ -82,13 +83,14 @@ class Inputs:
             kinds.append("ids are integers [B]")
         if any(kind in NUMBERS + COLUMNS for kind in self.kinds):
             kinds.append("numbers float32, float64 or integers [B]")
-        if any(field.feature.numbers for field in self.fields):
+        if any(field.feature.numbers and not field.sequence for field in self.fields):
             kinds.append("dense features floats [B, N]")
         text = ", ".join(kinds)
         text = f"{text[0].upper()}{text[1:]}"
         text += "; B is 1 for those of the user" if self.user.names else ""
         if self.encoders.all:
             text += "; fields of events are [B, L], oldest first, padded with -1 or NaN"
+            text += ", vectors [B, L, N]" if "event_vector" in self.kinds else ""
         if self.pools.all:
             text += "; lists are [B, L], padded with -1 or NaN"
         if self.tables_needed and not self.plain:
@@ -114,6 +116,8 @@ class Inputs:
         yield from (f"vectors.{VECTORS[kind]}" for kind in self.kinds if kind in VECTORS)
         if self._vectors():
             yield "vectors.Vectors"
+        if "event_vector" in self.kinds:
+            yield "vectors.nan_to_zero"
         if self._columns():
             yield from (f"numbers.{SCALES[kind]}" for kind in self.kinds if kind in SCALES)
             yield "numbers.Numbers"
@@ -183,6 +187,9 @@ class Inputs:
         if "words" in self.kinds:
             each = "FittedVocabulary(name, size) for name, size in VOCABULARIES.items()"
             yield assign("self.vocabularies", call("nn.ModuleList", f"[{each}]"), 2)
+        if "event_vector" in self.kinds:
+            names = '[n for n, f in FEATURES.items() if "numbers" in f]'
+            yield f"{INDENT * 2}self.event_vectors = {names}"
         if "dense" in self.kinds:
             names = '[name for name, field in FEATURES.items() if field["kind"] == "dense"]'
             yield f"{INDENT * 2}self.dense = {names if len(self.kinds) > 1 else 'list(FEATURES)'}"
@@ -322,6 +329,8 @@ class Inputs:
             found.append((known, "n in self.dense", "n"))
         elif "dense" in self.kinds:
             found.append(("nan_to_zero(features[name])", "name in self.dense", "name"))
+        if "event_vector" in self.kinds:
+            found.append(("nan_to_zero(features[n])", "n in self.event_vectors", "n"))
         if self._vectors():
             found.append(("vector(features[name])", "name, vector in self.vectors.items()", "name"))
         if self._columns():
@@ -352,6 +361,8 @@ class Inputs:
         value = f"features[{literal(key)}]"
         if self.plain:
             return call(f"self.get_submodule({literal(field.table or key)})", value)
+        if field.kind == "event_vector":
+            return call("nan_to_zero", value)
         owner = field.feature.owner
         at = next(i for i, table in enumerate(self.tables) if owner in {m.name for m in table})
         table = f"self.tables[{at}]" if len(self.tables) > 1 else "self.table"

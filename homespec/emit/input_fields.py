@@ -52,6 +52,8 @@ class InputField:
         if feature.source == "number":
             scaled = "log_scaled" if feature.scale == "log" else "scaled"
             return scaled if feature.scaled else "number"
+        if self.sequence:
+            return "event_vector"
         if feature.projected:
             return "learned_projected" if feature.learned else "projected"
         return "learned" if feature.learned else "dense"
@@ -166,7 +168,8 @@ def _more(field: InputField) -> dict[str, Expr]:
 def kind_blocks(fields: list[InputField]) -> list[str]:
     """The functions that describe fields; only kinds with such arguments take `more`."""
     lines = [field for field in fields if has_line(field)]
-    more = {f.kind for f in lines if (f.table or f.sequence or f.at) and not f.weighs}
+    own = ("weights", "event_vector")  # which always belong to a sequence
+    more = {f.kind for f in lines if (f.table or f.sequence or f.at) and f.kind not in own}
     return [f"kinds.{f.kind}{'__more' if f.kind in more else ''}" for f in lines]
 
 

@@ -66,6 +66,8 @@ class Encoders:
                 case Sim() | Twin():
                     yield f"attention.{_class(node)}"
                     yield "events.picked"
+                    if _has_vectors(node, self.features):
+                        yield "events.picked_vectors"
                     yield "events.best" if _is_scored(node) else "events.latest"
             match node.encoder:
                 case Sim(by=by):
@@ -133,11 +135,19 @@ class Encoders:
                 found = call("latest", "hits_BL", str(top))
             yield assign(f"at_BK, masks[{literal(node.short)}]", found, 2)
             if self.plain:
-                pick = call("features | picked", "features", _fields(node), "at_BK")
+                pick = call("features | picked", "features", self._looked_up(node), "at_BK")
                 yield assign("features", pick, 2)
             else:
-                pick = call("picked", "rows", _fields(node), "at_BK")
+                vectors = _has_vectors(node, self.features)  # which have no rows
+                names = f"[n {_each_field(node, 'rows' if vectors else 'FEATURES')}]"
+                pick = call("picked", "rows", names, "at_BK")
                 yield f"{INDENT * 2}rows |= {flat(pick)}"
+            if _has_vectors(node, self.features):
+                names = f'[n {_each_field(node)} and "numbers" in FEATURES[n]]'
+                if not self.plain:
+                    names = f"[n {_each_field(node, 'self.event_vectors')}]"
+                pick = call("features | picked_vectors", "features", names, "at_BK")
+                yield assign("features", pick, 2)
 
     def _scores(self, node: Sequence, look: Look) -> Iterator[str]:
         """Lines that score all events without gradients; only the selected events get some."""
@@ -148,7 +158,8 @@ class Encoders:
         score = "inner" if isinstance(node.encoder, Sim) else f"{self._module(node)}.scores"
         yield f"{INDENT * 2}with torch.no_grad():"
         yield assign("q_BQ", call("torch.cat", sequence(of_candidate, "[]"), dim="-1"), 3)
-        yield assign("x_BLE", call("torch.cat", sequence(of_events, "[]"), dim="-1"), 3)
+        events = call("torch.cat", sequence(of_events, "[]"), dim="-1")
+        yield assign("x_BLE", then(events, self._cast(node, "q_BQ")) if read != both else events, 3)
         yield assign("scores_BL", call(score, "q_BQ", "x_BLE"), 3)
 
     @property
@@ -156,6 +167,8 @@ class Encoders:
         """Lines that add the sequences' parts of v to `parts`."""
         for node in self.all:
             events = call("torch.cat", f"[parts[n] {_each_field(node)}]", dim="-1")
+            cast = self._cast(node, f"parts[{literal(node.fields[0].key)}]")
+            events = then(events, cast) if cast else events
             searched = isinstance(node.encoder, Sim | Twin)
             mask = f"masks[{literal(node.short)}]" if searched else self._mask(node)
             target = f"parts[{literal(node.short)}]"
@@ -174,6 +187,15 @@ class Encoders:
     def _for_each(self, node: Sequence, field: str, value: Expr) -> Expr:
         """The embedding of such a feature, a row for each candidate."""
         return then(value, f".expand({ROWS}, -1)") if self._repeated(node, field) else value
+
+    def _looked_up(self, node: Sequence) -> str:
+        """The tensors of a sequence that are looked up in tables, as an expression."""
+        only = ' and "numbers" not in FEATURES[n]' if _has_vectors(node, self.features) else ""
+        return f"[n {_each_field(node)}{only}]"
+
+    def _cast(self, node: Sequence, like: str) -> str:
+        """The end of an expression for events whose vectors need the type of the embeddings."""
+        return f".to({like}.dtype)" if _has_vectors(node, self.features) else ""
 
     def _mask(self, node: Sequence) -> str:
         """The mask of existing events, from their first field."""
@@ -223,13 +245,13 @@ def _start(din: Din) -> tuple[str, list[str]]:
     return start_of(din.starts, (0, *din.hidden, 1), layered=din.activation == "prelu")
 
 
-def _fields(node: Sequence) -> str:
-    """The tensors of a sequence, as an expression."""
-    return f"[n {_each_field(node)}]"
+def _has_vectors(node: Sequence, features: dict[str, Feature]) -> bool:
+    """Whether a field of the events is a vector of the data."""
+    return any(features[field.table].source == "dense" for field in node.own)
 
 
-def _each_field(node: Sequence) -> str:
-    return f'for n in FEATURES if n.startswith("{node.short}.")'
+def _each_field(node: Sequence, of: str = "FEATURES") -> str:
+    return f'for n in {of} if n.startswith("{node.short}.")'
 
 
 def _of(key: str) -> str:

@@ -62,6 +62,7 @@ class UserInputs:
         """Addresses of the variants of blocks in such a file."""
         if self.names:
             yield from ("din.compare__split", "dien.run_gru__split", "events.picked__split")
+            yield "events.picked_vectors__split"
             if any(isinstance(p, Feature) and p.crossed for p in parts_of_input(self.graph)):
                 yield "tables.group_of__crossed"
 

@@ -170,7 +170,8 @@ def _field(spec: Spec, name: str, field: str) -> nodes.EventField:
     sequence = spec.features[name].sequence
     key, own = event_key(name, field), sequence.with_.get(field)
     table = spec.owner(field) if own is None else own.table or key
-    width = event_values(spec, sequence, field).dim
+    width = own.width if own is not None and not own.table else 0
+    width = width or event_values(spec, sequence, field).dim
     return nodes.EventField(field, key, f"features.{table}", width, own=table == key)
 
 
@@ -182,8 +183,9 @@ def _table(name: str, sequence: Sequence, field: str, own: EventField, span: Spa
         span=span,
         source=own.kind,
         column=event_column(name, sequence, field),
-        width=own.dim,
+        width=own.width,
         rows=own.rows,
+        numbers=own.dense,
         hashed=own.kind == "id" and bool(own.id.buckets),
         texts=own.id.texts if own.kind == "id" else (),
         words=own.id.words if own.kind == "id" else 0,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from homespec.schema.lists import WEIGHTS, ListOptions, Pool
-from homespec.schema.models import Embedded, Feature, Sequence, Spec
+from homespec.schema.models import Embedded, EventField, Feature, Sequence, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def _of_list(tensor: InputTensor, options: ListOptions) -> Iterator[InputTensor]
 
 def _tensor(owner: Embedded, tensor: InputTensor) -> InputTensor:
     """The tensor, with its kind from the owner of its table."""
-    if isinstance(owner, Feature) and owner.kind == "dense":
+    if isinstance(owner, Feature | EventField) and owner.kind == "dense":
         return replace(tensor, kind="vector", width=owner.dense, table="")
     if isinstance(owner, Feature) and owner.kind == "number":
         return replace(tensor, scale=owner.scale, table="")

@@ -137,7 +137,7 @@ def feature_kind(error: LocatedError) -> Iterator[Finding]:
     (embedding of a number's bucket), `number` (a number, scaled), `dense` (a vector of numbers used
     as they are), `table` (looked up in the table of another feature), `cross` (the pair of two ids)
     and `sequence` (past events).
-    A field that only the events of a sequence have is `id`, `bucketize` or `table`.
+    A field that only the events of a sequence have is `id`, `bucketize`, `table` or `dense`.
     """
     kinds = str(error.context["kinds"])
     if kinds:
@@ -149,7 +149,7 @@ def feature_kind(error: LocatedError) -> Iterator[Finding]:
         )
         return
     others = ", `number: {scale: standard}`, `dense: n`, `cross: {…}`, `sequence: {…}`"
-    more = "" if "with" in error.path else others
+    more = ", `dense: n`" if "with" in error.path else others
     yield Finding(
         error.key_span,
         f"`{error.where}` does not say what it is",
@@ -197,6 +197,8 @@ def feature_dim(error: LocatedError) -> Iterator[Finding]:
     if kind in NO_DIM:
         span = error.document.span((*error.path, "dim"), key=True)
         what, label, remedy = NO_DIM[kind]
+        if "with" in error.path:  # where vectors are not projected, and numbers not scaled
+            remedy = remedy.partition(";")[0]
         yield Finding(span, f"`{error.where}` {what}", label=label, help=remedy)
     else:
         message = f"`{error.where}` is `{kind}` and needs `dim`, the width of its embedding"

@@ -26,8 +26,8 @@ from homespec.schema.numbers import Epsilon, Momentum
 
 EncoderKind = Literal["mean", "din", "dien", "sim", "twin"]
 KINDS: tuple[EncoderKind, ...] = get_args(EncoderKind)
-FieldKind = Literal["id", "bucketize", "table"]
-FIELD_KINDS: tuple[FieldKind, ...] = ("id", "bucketize", "table")
+FieldKind = Literal["id", "bucketize", "table", "dense"]
+FIELD_KINDS: tuple[FieldKind, ...] = get_args(FieldKind)
 """The kinds of fields that only events have."""
 OWN_NAME = "encoder"
 """The name of the encoder's weights below the sequence, which fields may not have."""
@@ -137,6 +137,15 @@ class Encoder(Constrained):
 
 class EventField(Embedded):
     """A field that events have but candidates do not, such as the watch time of a video."""
+
+    dense: Width = Field(default=0, examples=[64])
+    """A vector of this many numbers for each event, such as an embedding of the watched video: from
+    a column of lists of vectors. Missing vectors and numbers become 0."""
+
+    @property
+    def width(self) -> int:
+        """The number of columns of an event that the field takes; 0 in a shared table."""
+        return self.dense or self.dim
 
     @property
     def kind(self) -> FieldKind:

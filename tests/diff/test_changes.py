@@ -84,6 +84,7 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS629", "last: {table: video}", "last: {table: user}", set()),
     ("HS630", "asr: {dense: 3}", "asr: {dense: 3, missing: learned}", set()),
     ("HS631", "max_len: 8", "max_len: 9", set()),
+    ("HS631", "dim: 2}}, max_len", "dim: 2}, text: {dense: 3}}, max_len", set()),
     ("HS632", "encoder: din", "encoder: mean", set()),
     ("HS634", "max_len: 5", "max_len: 6", set()),
     ("HS634", ", list: {max_len: 5, pool: sum}", "", set()),

@@ -53,7 +53,7 @@ features:
   seen:
     sequence:
       of: [video, tag, age]
-      with: {long: {id: {vocab: 2}, dim: 4}, delay: {bucketize: [0.5, 2], dim: 4}}
+      with: {long: {id: {vocab: 2}, dim: 4}, delay: {bucketize: [0.5, 2], dim: 4}, text: {dense: 3}}
       max_len: 6
       encoder: {din: {activation: relu}}
   mean: {sequence: {of: [last], max_len: 4, encoder: mean}}

@@ -95,6 +95,21 @@ def picked(values, names, at_BK):
     return {name: values[name].gather(1, at_BK) for name in names}
 
 
+def picked_vectors(values, names, at_BK):
+    """The vectors [B, L, N] of these names at some of their positions."""
+    at_BK1 = at_BK.unsqueeze(-1)
+    return {n: values[n].gather(1, at_BK1.expand(-1, -1, values[n].shape[2])) for n in names}
+
+
+def picked_vectors__split(values, names, at_BK):
+    """The vectors of these names, [B, L, N] or one user's [1, L, N], at some of their positions."""
+    at_BK1, found = at_BK.unsqueeze(-1), {}
+    for name in names:
+        x_BLN = values[name].expand(at_BK.shape[0], -1, -1)
+        found[name] = x_BLN.gather(1, at_BK1.expand(-1, -1, x_BLN.shape[2]))
+    return found
+
+
 def picked__split(values, names, at_BK):
     """The values of these names, [B, L] or one user's [1, L], at some of their positions."""
     return {name: values[name].expand(at_BK.shape[0], -1).gather(1, at_BK) for name in names}

@@ -83,6 +83,11 @@ def weights(**more):
     return {"kind": "weights", **more}
 
 
+def event_vector(numbers, **more):
+    """A vector of numbers for each event; 0 for NaN."""
+    return {"kind": "event_vector", "numbers": numbers, **more}
+
+
 def learned(length):
     """A vector of numbers: 0 for NaN, or a learned vector if all are NaN."""
     return {"kind": "learned", "length": length}
