@@ -31,7 +31,7 @@ features:
   days: {bucketize: {quantiles: 4}, dim: 4}
   asr: {dense: 3}
   tags: {table: tab, list: {max_len: 5, pool: sum}}
-  pair: {cross: {of: [user, tab], buckets: 70}, dim: 4}
+  pair: {cross: {of: [video, tab], buckets: 70}, dim: 4}
   past: {sequence: {of: [video], with: {liked: {id: {vocab: 2}, dim: 2}}, max_len: 8, encoder: din}}
 groups:
   watch: [click, finish, seconds]
@@ -79,7 +79,7 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS625", "asr: {dense: 3}", "asr: {dense: 3, column: other}", set()),
     ("HS626", "vocab: 5}, dim: 4", "vocab: 5}, dim: 6", set()),
     ("HS627", "vocab: 5", "vocab: 9", set()),
-    ("HS627", "buckets: 50", "vocab: [US, DE]", set()),
+    ("HS627", "buckets: 50", "vocab: [US, DE]", {"HS636"}),
     ("HS628", "2.5, 7", "3, 7", set()),
     ("HS629", "last: {table: video}", "last: {table: user}", set()),
     ("HS630", "asr: {dense: 3}", "asr: {dense: 3, missing: learned}", set()),
@@ -90,13 +90,13 @@ CASES: list[tuple[str, str, str, set[str]]] = [
     ("HS634", ", list: {max_len: 5, pool: sum}", "", set()),
     ("HS635", "pool: sum", "pool: max", set()),
     ("HS636", "buckets: 70", "buckets: 80", set()),
-    ("HS636", "of: [user, tab]", "of: [tab, user]", set()),
-    ("HS636", "of: [user, tab]", "of: [user, last]", set()),
+    ("HS636", "of: [video, tab]", "of: [tab, video]", set()),
+    ("HS636", "of: [video, tab]", "of: [user, tab]", set()),
     ("HS636", "vocab: 5", "vocab: [a, b]", {"HS627"}),
-    ("HS637", "  pair: {cross: {of: [user, tab], buckets: 70}, dim: 4}\n", "", set()),
+    ("HS637", "  pair: {cross: {of: [video, tab], buckets: 70}, dim: 4}\n", "", set()),
     ("HS637", "  past:", "  more: {cross: {of: [user, tab], buckets: 9}, dim: 2}\n  past:", set()),
     ("HS637", "  pair: {", "  pairs: {was: pair, ", set()),
-    ("HS624", "cross: {of: [user, tab], buckets: 70}", "id: {buckets: 70}", set()),
+    ("HS624", "cross: {of: [video, tab], buckets: 70}", "id: {buckets: 70}", set()),
     ("HS626", "buckets: 70}, dim: 4", "buckets: 70}, dim: 6", set()),
     ("HS640", "groups:", "layers: 3\ngroups:", set()),
     ("HS641", "hidden: [6]", "hidden: [6], meta: {nodes: {watch: 0}}", {"HS650", "HS652"}),

@@ -107,8 +107,9 @@ def batch(loaded: LoadedSpec, step: int) -> tuple[dict[str, Tensor], dict[str, T
                 lengths[BATCH // 2 :] = 0  # the second rank sees no event
             there = torch.arange(tensor.length) < lengths
             there &= torch.rand(there.shape, generator=g) > 0.1
+            each = there.unsqueeze(-1) if tensor.width else there
             columns[tensor.name] = columns[tensor.name].where(
-                there, -1 if tensor.kind == "id" else torch.nan
+                each, -1 if tensor.kind == "id" else torch.nan
             )
     return columns, labels(step, tuple(loaded.tasks))
 
