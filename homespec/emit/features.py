@@ -168,7 +168,9 @@ class Inputs:
             widths = ", ".join(str(members[0].width) for members in self.tables)
             fields = f'{{n: f for n, f in {self.crosses.items} if f.get("dim") == dim}}'
             yield f"{INDENT * 2}self.tables = nn.ModuleList("
-            yield f"{INDENT * 3}table({fields}) for dim in ({widths})"
+            made, each = f"{INDENT * 3}table({fields})", f"for dim in ({widths})"
+            fits = len(made) + 1 + len(each) <= LINE
+            yield f"{made} {each}" if fits else f"{made}\n{INDENT * 3}{each}"
             yield f"{INDENT * 2})"
         elif self.tables:
             tables = sequence([self._table(members) for members in self.tables], "[]")
@@ -245,11 +247,10 @@ class Inputs:
         if len(classes) > 1:
             yield assign("kinds", mapping(list(classes.items())), 2)
             make = 'kinds[field["kind"]](field)'
+        kind = make.removesuffix("(field)")
         if self.placed:
-            kind = make.removesuffix("(field)")
-            make = f'Tables({kind}, field) if "at" in field else {make}'
-            if all(field.at for field in self.fields):
-                make = f"Tables({kind}, field)"
+            several = all(field.at for field in self.fields)
+            make = "Tables(kind, field)" + ("" if several else ' if "at" in field else kind(field)')
         yield f"{INDENT * 2}for name, field in FEATURES.items():"
         depth = 3
         conditions = ['"table" not in field'] if self.sharing else []
@@ -257,6 +258,8 @@ class Inputs:
         if conditions:
             yield f"{INDENT * 3}if {' and '.join(conditions)}:"
             depth = 4
+        if self.placed:
+            yield f"{INDENT * depth}kind = {kind}"
         if any("." in field.key and not field.table and not field.weighs for field in self.fields):
             yield f'{INDENT * depth}path, _, last = name.rpartition(".")'
             yield f"{INDENT * depth}self.get_submodule(path).add_module(last, {make})"
