@@ -166,7 +166,7 @@ class Encoders:
     def encoded(self) -> Iterator[str]:
         """Lines that add the sequences' parts of v to `parts`."""
         for node in self.all:
-            events = call("torch.cat", f"[parts[n] {_each_field(node)}]", dim="-1")
+            events: Expr = call("torch.cat", f"[parts[n] {_each_field(node)}]", dim="-1")
             cast = self._cast(node, f"parts[{literal(node.fields[0].key)}]")
             events = then(events, cast) if cast else events
             searched = isinstance(node.encoder, Sim | Twin)
