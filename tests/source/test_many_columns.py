@@ -178,7 +178,7 @@ def as_columns(spec: dict[str, Any]) -> dict[str, Any]:
         own = {key: value for key, value in feature.items() if key not in ("column", "dim")}
         own |= {"dim": feature["dim"]} if feature.get("dim", 2) != 2 else {}
         columns = {name: feature.get("column", name)}
-        if "sequence" in own:
+        if {"sequence", "cross"} & own.keys():
             entries[name], last = own, {}
         elif last and own == {k: v for k, v in last.items() if k != "columns"}:
             last["columns"] |= columns
@@ -198,7 +198,7 @@ def test_random_specs_are_the_same_with_columns_and_a_dim_for_all(seed: int) -> 
     spec = random_spec(seed)
     features = {}
     for name, feature in spec["features"].items():  # some of them several times
-        more = 0 if "sequence" in feature else seed % 3
+        more = 0 if {"sequence", "cross"} & feature.keys() else seed % 3
         names = [name, *(f"{name}_{i}" for i in range(more))]
         features |= dict.fromkeys(names, feature)
     long = {**spec, "features": features}
