@@ -26,6 +26,7 @@ from homespec.checks import (
     promise_rules,
     reading_rules,
     rename_rules,
+    session_rules,
     size_rules,
     table_file_rules,
     table_rules,
@@ -73,7 +74,7 @@ def _check_labels(resolved: Resolved) -> list[Diagnostic]:
         *label_rules.product_task(resolved),
         *_in_rounds(resolved, [label_rules.unlabelled], [label_rules.label_kind]),
         *_in_rounds(resolved, [label_rules.outside_without_where]),
-        *label_rules.one_session_column(resolved),
+        *session_rules.one_session_column(resolved),
     ]
 
 
@@ -109,6 +110,7 @@ def check_graph(lowered: Lowered) -> list[Diagnostic]:
             *_rules(design_rules),
             *_rules(gate_rules),
             gate_input_rules.all_features_listed,
+            session_rules.sessions_of_an_input,
         ],
     )
 

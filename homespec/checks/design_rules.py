@@ -19,7 +19,6 @@ from homespec.resolve.places import placed
 from homespec.resolve.tree import Role, TreeNode
 from homespec.schema.identifiers import ROOT
 from homespec.schema.label_parser import parse_label
-from homespec.schema.sessions import session_column
 
 SPARSE_RATE = 0.01
 """Below this share of positives a task counts as sparse. homespec's own choice."""
@@ -363,45 +362,3 @@ def long_recurrence(lowered: Lowered) -> Iterator[Finding]:
                 label=f"more than {MAX_STEPS} steps",
                 help="shorten it, or use `sim` or `twin` for long histories",
             )
-
-
-@rule("HS421", "sessions-of-an-input", Severity.WARNING)
-def sessions_of_an_input(resolved: Resolved) -> Iterator[Finding]:
-    """Tasks rank rows within the values of a column that the model reads, such as the user.
-
-    `within` compares rows as if their labels were independent. All rows of a user are not if later
-    ones read rates or a history of earlier ones: the row after a like has the higher rate of likes,
-    and is less often another like than the row before it. So the model learns to rank high rates
-    low (docs/losses.md has the measurement). Rows of a request, a visit or a user's day read the
-    same past. Ignore this warning if no feature depends on other rows of the session.
-
-    Bad, where `user_past_likes` counts earlier rows:
-
-    ```yaml
-    features:
-      user_id: {id: {buckets: 1000}, dim: 8}
-      user_past_likes: {bucketize: [1, 10], dim: 8}
-    tasks:
-      like: {within: {column: user_id}}
-    ```
-
-    Good:
-
-    ```yaml
-    tasks:
-      like: {within: {column: request_id}}
-    ```
-    """
-    column = session_column(resolved.spec)
-    read = [name for name, of in resolved.spec.features.items() if of.column == column]
-    if column and read:
-        task = next(name for name, task in resolved.spec.tasks.items() if task.within)
-        yield Finding(
-            resolved.span(("tasks", task, "within", "column")),
-            f"`{task}` ranks all rows with the same `{column}` against each other, and the model "
-            f"reads `{column}`",
-            label="an input, so not a request",
-            related=(Label(resolved.span(("features", read[0]), key=True), "read here"),),
-            help="name the column of a request, a visit or a user's day, unless no feature depends "
-            "on other rows",
-        )

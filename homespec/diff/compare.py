@@ -15,6 +15,7 @@ from homespec.diff.cross_changes import CROSS_CHANGES
 from homespec.diff.effect import Effects
 from homespec.diff.expert_changes import EXPERT_CHANGES
 from homespec.diff.feature_changes import FEATURE_CHANGES
+from homespec.diff.gate_reading_changes import GATE_READING_CHANGES
 from homespec.diff.list_changes import LIST_CHANGES
 from homespec.diff.names import renames_of
 from homespec.diff.pair import BREAKS, Pair, change
@@ -110,6 +111,7 @@ RULES = (
     *CROSS_CHANGES,
     *TASK_CHANGES,
     *EXPERT_CHANGES,
+    *GATE_READING_CHANGES,
     *TOWER_CHANGES,
     init,
     promise_weakened,
