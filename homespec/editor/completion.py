@@ -13,7 +13,6 @@ from typing import Literal
 
 from homespec.editor.cursor import Path, value_at
 from homespec.editor.mentions import declared, places_at
-from homespec.schema.identifiers import ROOT
 from homespec.schema.jsonschema import examples_at, properties_at, scalars_at
 from homespec.source import Document, Node, Value
 from homespec.source.columns import with_columns
@@ -100,7 +99,7 @@ def _names(spot: Spot, sound: Value) -> Iterator[Item]:
         if place.declares:
             continue
         here = spot.siblings if isinstance(spot.siblings, list | dict) else ()
-        names = [ROOT] if place.root else []
+        names = [*place.words]
         for kind in place.kinds:
             names += [*declared(spot.data, kind), *declared(sound, kind)]
         grouped = _grouped(spot.data) if spot.path[0] == "groups" else set()

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from homespec.editor.cursor import Path, value_at
 from homespec.editor.open_specs import Related
+from homespec.resolve.places import EVERY
 from homespec.schema.identifiers import ROOT
 from homespec.source import Document, Node, Value
 from homespec.source.columns import with_columns
@@ -23,8 +24,8 @@ class Place(NamedTuple):
     kinds: Kinds
     on_key: bool = False
     declares: bool = False
-    root: bool = False
-    """Whether the name of the root, `shared`, may be there."""
+    words: tuple[str, ...] = ()
+    """Words of the language that may also be there, such as `shared`, the name of the root."""
 
 
 ANY, ITEM = "*", "#"
@@ -40,6 +41,12 @@ GATES = (
 )
 """The sections of gates, which list features that they read."""
 
+STATES = ("path", "own", "v")
+"""What gates read beside features."""
+
+PLACED = (ROOT, *EVERY)
+"""Where features may be beside nodes by name."""
+
 PLACES = (
     Place(("tasks", ANY), ("task",), on_key=True, declares=True),
     Place(("groups", ANY), ("group",), on_key=True, declares=True),
@@ -48,8 +55,8 @@ PLACES = (
     Place(("groups", ANY, "members", ITEM), ("task", "group")),
     Place(("tasks", ANY, "where"), ("task",)),
     Place(("tasks", ANY, "product", ITEM), ("task",)),
-    Place(("features", ANY, "at"), NODE, root=True),
-    Place(("features", ANY, "at", ITEM), NODE, root=True),
+    Place(("features", ANY, "at"), NODE, words=PLACED),
+    Place(("features", ANY, "at", ITEM), NODE, words=PLACED),
     Place(("features", ANY, "table"), ("feature",)),
     Place(("features", ANY, "cross", "of", ITEM), ("feature",)),
     Place(("features", ANY, "sequence", "of", ITEM), ("feature",)),
@@ -58,13 +65,17 @@ PLACES = (
     Place(("features", ANY, "sequence", "columns", ANY), ("feature",), on_key=True),
     Place(("experts", ANY, "nodes", ANY), NODE, on_key=True),
     Place(("experts", ANY, ITEM, "nodes", ANY), NODE, on_key=True),
-    Place(("layers", ITEM, "experts", ANY), NODE, on_key=True, root=True),
-    Place(("layers", ITEM, "outputs", ITEM), NODE, root=True),
-    *(Place((*path, key, ITEM), ("feature",)) for path in GATES for key in ("input", "detach")),
+    Place(("layers", ITEM, "experts", ANY), NODE, on_key=True, words=(ROOT,)),
+    Place(("layers", ITEM, "outputs", ITEM), NODE, words=(ROOT,)),
+    *(
+        Place((*path, key, ITEM), ("feature",), words=STATES)
+        for path in GATES
+        for key in ("input", "detach")
+    ),
     Place(("expect", "isolated", ITEM, ITEM), NODE),
     Place(("expect", "reads", ANY), NODE, on_key=True),
-    Place(("expect", "reads", ANY, ITEM), NODE, root=True),
-    Place(("expect", "except_through", ITEM), NODE, root=True),
+    Place(("expect", "reads", ANY, ITEM), NODE, words=(ROOT,)),
+    Place(("expect", "except_through", ITEM), NODE, words=(ROOT,)),
 )
 """All places. A new key of the language that holds names needs an entry here."""
 

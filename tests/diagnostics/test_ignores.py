@@ -91,11 +91,11 @@ def test_error_stays() -> None:
 
 
 def test_unknown_rule_has_a_suggestion_and_a_caret() -> None:
-    document = parse("a: 1 # homespec: ignore[one-choise, HS350, hidden]\n", "x")
+    document = parse("a: 1 # homespec: ignore[one-choise, HS399, hidden]\n", "x")
     names, code, nothing = apply_ignores(document, [])
     assert names.help == "did you mean `one-choice`?"
     assert (names.span.start.column, names.span.end.column) == (25, 35)
-    assert code.help.startswith("did you mean `HS30")
+    assert code.help.startswith("did you mean `HS3")
     assert nothing.help == "`homespec explain --all` lists the rules"
 
 
