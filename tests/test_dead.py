@@ -26,10 +26,12 @@ def said_dead(spec: Spec) -> tuple[set[str], bool]:
         homespec.loads(yaml.safe_dump(spec, sort_keys=False))
     except homespec.SpecError as error:
         errors = [d for d in error.report.diagnostics if d.rule.severity.value == "error"]
-        if {d.rule.name for d in errors} != {"dead-parameters"}:
+        if not {d.rule.name for d in errors} <= {"dead-parameters", "detached-parameters"}:
             raise
-        reached = " ".join(d.message.partition("no loss reaches")[2] for d in errors)
-        return set(re.findall("`(.+?)`", reached)), " more" not in reached
+        reached = " ".join(
+            re.split("no loss reaches|no gradient reaches", d.message)[1] for d in errors
+        )
+        return set(re.findall(r"`(\w+\..+?)`", reached)), " more" not in reached
     return set(), True
 
 

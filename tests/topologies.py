@@ -178,7 +178,8 @@ def draw_topology(rng: random.Random, mend: bool = True) -> Spec:
     if maybe(rng, 0.2):
         add_sequences(rng, spec, most=1)
     fit_vocabularies(rng, spec)
-    add_places(rng, spec)
+    if mend:
+        add_places(rng, spec)
     add_init(rng, spec)
     return spec
 

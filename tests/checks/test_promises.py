@@ -18,7 +18,7 @@ import torch
 import yaml
 from hierarchies import Spec, random_features, random_labels, random_spec, randomise
 from parity import build
-from reference import Reference
+from reference import Reference, columns_in
 from reference_plan import Tree
 from topologies import random_family, random_topology
 
@@ -39,7 +39,7 @@ class Cut(Reference):
         self.nodes = set(nodes)
 
     def trunk(self, v: torch.Tensor) -> dict[str, torch.Tensor]:
-        states = {"shared": [v]}
+        states = {n: [v[:, columns_in(found)]] for n, found in self.columns.items()}
         for layer in self.layers:
             states = layer(states, v)
             for node in self.nodes & states.keys():
@@ -48,10 +48,18 @@ class Cut(Reference):
         return {task: tower(read[task])[:, 0] for task, tower in self.towers.items()}
 
 
+def attached(options: Any) -> Any:
+    """The spec without cut gradients: what a gate reads without gradients it still reads."""
+    if isinstance(options, dict):
+        kept = {key: attached(value) for key, value in options.items() if key != "detach"}
+        return {**kept, "sees": "all"} if kept.get("sees") == "forward" else kept
+    return [attached(each) for each in options] if isinstance(options, list) else options
+
+
 @functools.cache
 def read_by(number: int, nodes: frozenset[str] = frozenset()) -> dict[str, set[str]]:
     """By task the nodes whose experts its loss has a gradient by, as autograd finds them."""
-    spec = SPECS[number]
+    spec = attached(SPECS[number])
     model = Cut(spec, nodes)
     parameters = {n: t for n, t in model.logical_state().items() if n.startswith("experts.")}
     parameters = {n: t for n, t in parameters.items() if t.requires_grad}
