@@ -65,6 +65,8 @@ def renamed(spec: Spec, rng: random.Random) -> Spec:
         if "at" in feature:
             at = [feature["at"]] if isinstance(feature["at"], str) else feature["at"]
             feature["at"] = [new_nodes.get(place, place) for place in at]
+    if "gates" in spec:
+        found["gates"] = _readings(spec["gates"], new_inputs)
     if "groups" in spec:
         found["groups"] = {
             new_nodes[group]: [new_nodes[m] for m in members]
@@ -78,7 +80,7 @@ def renamed(spec: Spec, rng: random.Random) -> Spec:
     if isinstance(spec.get("layers"), list):
         layers = _drawn(rng, [name for name in apart if "_" not in name], spec["layers"])
         found["layers"] = [
-            _layer(layer, name, new_nodes)
+            _layer(_readings(layer, new_inputs), name, new_nodes)
             for layer, name in zip(spec["layers"], layers, strict=True)
         ]
     return found
@@ -125,6 +127,20 @@ def _task(task: str, options: Spec | None, new: Mapping[str, str]) -> Spec:
     if "product" in found:
         found["product"] = [new[factor] for factor in found["product"]]
     return found
+
+
+def _readings(value: Any, new: Mapping[str, str]) -> Any:
+    """Renames the features that gates read, at any depth."""
+    if isinstance(value, list):
+        return [_readings(each, new) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: [new.get(name, name) for name in each]
+        if key in ("input", "detach") and isinstance(each, list)
+        else _readings(each, new)
+        for key, each in value.items()
+    }
 
 
 def _in_nodes(value: Any, new: Mapping[str, str]) -> Any:
