@@ -106,7 +106,7 @@ def task_without_group(resolved: Resolved) -> Iterator[Finding]:
             "HoME needs task groups, and the spec has no `groups`",
             label="in no group",
             help="add `groups:`, each with tasks that behave alike; families without groups "
-            "are ple, cgc, mmoe, ml_mmoe, moe and shared_bottom",
+            "are ple, cgc, stem, mmoe, ml_mmoe, moe and shared_bottom",
         )
         return
     typos = [(group, member) for group, _, member in _places(spec) if member not in known]

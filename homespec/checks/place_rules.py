@@ -65,9 +65,9 @@ def place_of_table(resolved: Resolved) -> Iterator[Finding]:
     Several nodes mean a table at each of them. So the feature is an `id` or `bucketize` feature,
     and the spec says how values become rows: boundaries and vocabularies that are fitted to data,
     and vectors from a file, belong to one table. A feature that is looked up in the table of
-    another one, and a sequence of features, read these tables, so they must be at or above its own
-    node. So must the two ids of a cross. In all other cases, declare a feature for each node, each
-    with the same `column`.
+    another one reads this table, so it must be at or above the feature's own node. So must the two
+    ids of a cross, and the features of a sequence. In all other cases, declare a feature for each
+    node, each with the same `column`.
 
     ```yaml
     features:
@@ -83,12 +83,21 @@ def place_of_table(resolved: Resolved) -> Iterator[Finding]:
                 resolved.span(("features", name, "at")),
                 f"`{name}` is at {len(places)} nodes, but {why}",
                 label="more than one node",
-                help="declare a feature for each node, with a name of its own and "
-                f"`column: {feature.column or name}`",
+                help=_for_each(name, feature),
             )
         for owner, path in _reads(spec, name):
             if owner in spec.features:
                 yield from _out_of_reach(resolved, name, owner, path)
+
+
+def _for_each(name: str, feature: Feature) -> str:
+    """The remedy for a feature at several nodes; crosses have no column, and sequences several."""
+    own = "declare a feature for each node, with a name of its own"
+    if feature.kind == "cross":
+        return f"{own} and the same `cross`"
+    if feature.kind == "sequence":
+        return f"{own} and the same columns, which `columns` of `sequence` names"
+    return f"{own} and `column: {feature.column or name}`"
 
 
 def _why_one(feature: Feature) -> str:
@@ -107,7 +116,7 @@ def _why_one(feature: Feature) -> str:
 
 
 def _reads(spec: Spec, name: str) -> Iterator[tuple[str, Path]]:
-    """The features in whose tables another is looked up, or a sequence's events are."""
+    """The features that another needs: the owner of its table, its two ids, or its fields."""
     feature, path = spec.features[name], ("features", name)
     if feature.kind == "table":
         yield feature.table, (*path, "table")
@@ -116,13 +125,13 @@ def _reads(spec: Spec, name: str) -> Iterator[tuple[str, Path]]:
             yield other, (*path, "cross", "of", index)
     if feature.kind == "sequence":
         for index, field in enumerate(feature.sequence.of):
-            yield (
-                spec.owner(field) if field in spec.features else field,
-                (*path, "sequence", "of", index),
-            )
+            yield field, (*path, "sequence", "of", index)
         for field, own in feature.sequence.with_.items():
             if own.table:
                 yield own.table, (*path, "sequence", "with", field, "table")
+
+
+_DOES = {"cross": "is a cross of", "sequence": "is a sequence of"}
 
 
 def _out_of_reach(resolved: Resolved, name: str, owner: str, path: Path) -> Iterator[Finding]:
@@ -135,20 +144,22 @@ def _out_of_reach(resolved: Resolved, name: str, owner: str, path: Path) -> Iter
     where = f"is at `{tables[0].name}`"
     if len(tables) > 1:
         where = f"has {len(tables)} tables, at {listed([node.name for node in tables])}"
-    does = "is a cross of" if spec.features[name].kind == "cross" else "reads the table of"
+    does = _DOES.get(spec.features[name].kind, "reads the table of")
+    does = "reads the table of" if path[-1] == "table" else does
     yield Finding(
         resolved.span(path),
         f"`{name}`, at `{here.name}`, {does} `{owner}`, which {where}",
         label="not the one table at or above its node",
         related=(Label(resolved.span(("features", owner, "at")), "the place of the table"),),
-        help=_remedy(name, owner, tables),
+        help=_remedy(spec, name, owner, tables),
     )
 
 
-def _remedy(name: str, owner: str, tables: tuple[TreeNode, ...]) -> str:
+def _remedy(spec: Spec, name: str, owner: str, tables: tuple[TreeNode, ...]) -> str:
     if len(tables) == 1:
         return f"put `{name}` at `{tables[0].name}` too, or `{owner}` at the root"
-    return f"give `{owner}` one table, and declare features with `column: {owner}` for other nodes"
+    column = spec.features[owner].column or owner
+    return f"give `{owner}` one table, and declare features with `column: {column}` for other nodes"
 
 
 @rule("HS253", "nothing-at-root")

@@ -47,10 +47,18 @@ def missing_key(error: LocatedError) -> Iterator[Finding]:
         f"{_place(error.path)} is missing the key{'s' if len(wanted) > 1 else ''} "
         f"{listing(wanted)}",
         label=f"needs {listing(wanted)}",
-        help="add " + " and ".join(f"`{EXAMPLES.get(key, f'{key}: …')}`" for key in wanted),
+        help="add " + " and ".join(f"`{_example(error.path, key)}`" for key in wanted),
     )
 
 
+def _example(path: Path, key: str) -> str:
+    """A key with a value, such as one writes at this place."""
+    if path[-1:] == ("cross",) and key in OF_CROSSES:
+        return OF_CROSSES[key]
+    return EXAMPLES.get(key, f"{key}: …")
+
+
+OF_CROSSES = {"of": "of: [user_id, video_id]", "buckets": "buckets: 100000"}
 EXAMPLES = {
     "homespec": "homespec: 1",
     "name": "name: my_model",

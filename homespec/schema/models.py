@@ -123,8 +123,8 @@ class Spec(Model):
     """The architecture, which decides which nodes of the task tree own experts and have states, and
     how experts are built unless `experts` says otherwise (HOME.md section 7)."""
     layers: Layers = absent()  # the family's number
-    """Number of layers (families home, ple and ml_mmoe), or the layers themselves: a topology of
-    your own instead of a family's."""
+    """Number of layers (families home, ple, stem and ml_mmoe), or the layers themselves: a topology
+    of your own instead of a family's."""
     dim: Width = Field(default=0, examples=[16])
     """Default `dim`: width of the embeddings of features and of fields of events."""
     feature_dropout: Dropout = Field(default=0.0, examples=[0.1])

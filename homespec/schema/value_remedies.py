@@ -13,7 +13,7 @@ from homespec.schema.jsonschema import choices_at
 from homespec.schema.key_remedies import counts, enumerated
 from homespec.schema.located_error import LocatedError, written
 from homespec.schema.synonyms import CHOICES, KEYS, REMEDIES_OF_WORDS, meaning
-from homespec.schema.type_remedies import NUMBER, matches, meant_number, retyped
+from homespec.schema.type_remedies import NUMBER, YES_AND_NO, matches, meant_number, retyped
 
 MAX_REMEDY = 300
 """Maximum number of characters of a help line, which would otherwise be hard to read."""
@@ -48,7 +48,9 @@ def choice_remedy(key: str, value: Any, choices: list[str]) -> str:
     meant = meaning(CHOICES.get(key, {}), word.rpartition(".")[2])  # nn.SiLU
     if meant is None:
         meant = closest(word, choices)
-    return f"did you mean `{meant}`? {listed}" if meant in choices else listed
+    if meant in choices:
+        return f"did you mean `{meant}`? {listed}"
+    return f"{listed}; features are a list: [{word}]" if key == "input" and word else listed
 
 
 def _by_place(error: LocatedError, value: Any) -> str:
@@ -259,6 +261,13 @@ def _isolated(_: LocatedError, value: Any) -> str:
     return f"write a list for each pair, or larger set, that is isolated: {written(pairs)}"
 
 
+def _detach(_: LocatedError, value: str) -> str:
+    """Entries of `input` are a list; words for true and false are left to others."""
+    if value.lower() in YES_AND_NO or not value.strip():
+        return ""
+    return f"write the entries of `input` as a list: [{value}]"
+
+
 def _widths(_: LocatedError, value: str) -> str:
     numbers = re.findall(r"[0-9]+", value)
     is_list = re.fullmatch(r"[\d,; ]+", value)
@@ -298,7 +307,12 @@ REMEDIES: tuple[tuple[str, Test, Remedy], ...] = (
     ("features.*.dense", mapping, lambda _, v: f"{DENSE}{_first_integer(v, 128)}"),
     ("features.*.dense", lambda value: value is True, f"{DENSE}1"),
     ("features.*.cross", anything, _cross),
-    ("features.*.cross.of", text, "list two ids, such as [$value, other_id]"),
+    (
+        "features.*.cross.of",
+        text,
+        lambda _, v: f"list two ids, such as [{v.strip() or 'user_id'}, other_id]",
+    ),
+    ("**.detach", text, _detach),
     ("features.*.sequence", anything, _sequence),
     (ENCODER, lambda value: filled(value) and len(value) == 1, "write `$first`"),
     (ENCODER, anything, "write `din`"),
