@@ -55,6 +55,12 @@ def choose_id(seen: Seen) -> Choice | LeftOut:
             f"{_many(seen, 'different')}, in {seen.present:,} rows: an id that occurs once"
             " teaches nothing",
         )
+    if names.is_session(seen.name) and seen.distinct > SMALL:
+        return LeftOut(
+            seen.name,
+            "its name suggests a session: later rows have new ids; the key `within` of a task"
+            " ranks the rows of a session",
+        )
     options, said = _table(seen)
     return Choice(seen.name, {"id": options}, _comment(seen, said), width(seen.expected))
 

@@ -81,9 +81,9 @@ def _candidate(seen: Seen) -> tuple[Label, int, str] | None:
     column, numbers = Column(seen.name), seen.numbers
     if seen.is_binary:
         if names.is_named_label(seen.name):
-            return Label(column), NAMED, "a label by its name"
+            return Label(column), NAMED, "named like a label"
         if names.is_behaviour(seen.name):
-            return Label(column), BEHAVIOUR, "a behaviour by its name"
+            return Label(column), BEHAVIOUR, "named like a behaviour"
         return Label(column), ZERO_ONE, "0 and 1"
     if numbers is not None and set(numbers.tolist()) == {-1.0, 0.0, 1.0}:
         if names.is_named_label(seen.name) or names.is_behaviour(seen.name):

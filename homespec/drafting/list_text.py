@@ -23,6 +23,11 @@ LISTED = rf"^{ITEM}(?:\s*,\s*{ITEM})+$"
 CODE = r"[\w.-]*[0-9][\w.-]*"
 """An id with a digit; words separated by spaces are names."""
 SPACED = rf"^{CODE}(?: +{CODE})*$"
+NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+VECTOR = rf"^{NUMBER}(?:(?: +|\s*,\s*){NUMBER})+$"
+GROUPED = r"^[+-]?[0-9]{1,3}(?: [0-9]{3})+(?:\.[0-9]+)?$"
+"""One number, with blanks between thousands."""
+FRACTION = r"[0-9]\.[0-9]|[eE]-"
 
 
 def separator_of(seen: Seen) -> str | None:
@@ -38,7 +43,7 @@ def separator_of(seen: Seen) -> str | None:
     single = int(pc.sum(pc.match_substring_regex(words, rf"^{ITEM}$")).as_py() or 0)
     if listed >= SHARE * len(words) and listed + single == len(words) and _shared(words, ","):
         return ""
-    if _spaced(words):
+    if _spaced(words) or _are_vectors(words):
         return ""
     profile = ListProfile()
     profile.add(words, np.arange(len(words)), np.ones(len(words), np.int64))
@@ -55,6 +60,16 @@ def _spaced(words: pa.Array) -> bool:
     spaces = pc.count_substring_regex(words, " +").to_numpy()
     many = float((spaces > 0).mean())
     return many >= SHARE and spaces.min() < spaces.max() and _shared(words, " ")
+
+
+def _are_vectors(words: pa.Array) -> bool:
+    """Whether they are equally many numbers, with fractions: their parts hardly occur again."""
+    if not pc.all(pc.match_substring_regex(words, VECTOR)).as_py():
+        return False
+    if pc.all(pc.match_substring_regex(words, GROUPED)).as_py():
+        return False
+    parts = pc.count_substring_regex(words, NUMBER).unique()
+    return len(parts) == 1 and bool(pc.any(pc.match_substring_regex(words, FRACTION)).as_py())
 
 
 def _shared(words: pa.Array, mark: str) -> bool:

@@ -52,6 +52,7 @@ SPENT = _of(
 AMOUNTS = _of(
     "time ms sec secs second seconds duration length ratio rate pct percent progress minutes"
 )
+SESSIONS = _of("session request req visit trace impression")
 ROW_NUMBERS = _of("index idx row rownum rowid rownumber unnamed")
 
 
@@ -75,6 +76,11 @@ def is_entity(name: str) -> bool:
     last = words(name)[-1:]
     of_one = has(name, USERS | ITEMS) and has(name, IDS)
     return of_one or any(word in USERS | ITEMS | OTHERS for word in last)
+
+
+def is_session(name: str) -> bool:
+    """Whether it names a session or request, whose id does not come again: `request_id`."""
+    return has(name, SESSIONS) and (has(name, IDS) or words(name)[-1] in SESSIONS)
 
 
 def is_behaviour(name: str) -> bool:

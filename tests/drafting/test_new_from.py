@@ -95,6 +95,14 @@ KINDS = {
         [1.5, float("inf"), 2.5, 3.5] * (ROWS // 4),
         {"bucketize": {"quantiles": 4}, "dim": 4},
     ),
+    "vectors as text": (
+        [f"{a:.3f} {b:.1e} {c:.3f}" for a, b, c in RANDOM.normal(size=(ROWS, 3))],
+        {"dense": 3},
+    ),
+    "vectors with commas": (
+        [f"{a:.3f},{b:.3f}" for a, b in RANDOM.normal(size=(ROWS, 2))],
+        {"dense": 2},
+    ),
     "large integers": (2**60 + RANDOM.integers(0, 9, ROWS), {"id": {"buckets": 100}, "dim": 4}),
 }
 
@@ -254,6 +262,22 @@ def test_a_leak_is_left_out(tmp_path: Path) -> None:
     assert "refund: it almost determines bought: AUC 0.99" in text or "AUC 1.000" in text
     assert "watch_time: its name suggests that it is known only after the event" in text
     assert "click: it may be another label: click, " in text
+
+
+@pytest.mark.parametrize("name", ["request_id", "session", "Visit ID"])
+def test_sessions_are_left_out(tmp_path: Path, name: str) -> None:
+    rows = table(click=LABEL, request_kind=RANDOM.integers(0, 9, ROWS).astype(str))
+    sessions = [f"s{row // 4}" for row in range(ROWS)]
+    spec = written(tmp_path, rows.append_column(name, pa.array(sessions)))
+    assert [*spec["features"]] == ["request_kind"]
+    assert "its name suggests a session" in (tmp_path / "specs/t.yaml").read_text()
+
+
+@pytest.mark.parametrize("thing", ["1 234.5", "1.234,5", "10.5.2024"])
+def test_numbers_in_other_notations_are_not_vectors(tmp_path: Path, thing: str) -> None:
+    texts = [f"{1 + row % 9}{thing}" for row in range(ROWS)]
+    spec = written(tmp_path, table(click=LABEL, thing=texts, age=RANDOM.integers(0, 99, ROWS)))
+    assert "dense" not in str(spec)
 
 
 LABELS: dict[str, tuple[dict[str, object], tuple[str, ...], dict[str, object]]] = {
