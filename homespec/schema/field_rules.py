@@ -12,6 +12,7 @@ from homespec.schema.located_error import LocatedError, Path, dotted, shown, typ
 from homespec.schema.numbers import REASONS
 from homespec.schema.type_remedies import matches
 from homespec.schema.value_remedies import choice_remedy, value_remedy
+from homespec.source.missing_brackets import with_brackets
 
 
 @rule("HS101", "unknown-key")
@@ -26,8 +27,13 @@ def unknown_key(error: LocatedError) -> Iterator[Finding]:
         error.key_span,
         f"`{key}` is not a key of {_place(error.document.as_written(parent))}",
         label="unknown key",
-        help=key_remedy(parent, key, error.value),
+        help=_bracketed(error) or key_remedy(parent, key, error.value),
     )
+
+
+def _bracketed(error: LocatedError) -> str:
+    node = error.document.node(error.path)
+    return with_brackets(node.lines.text, node.key_start, node.key_end)
 
 
 def _place(path: Path) -> str:

@@ -101,10 +101,15 @@ class Document:
         of unions, and a missing key is best shown at the mapping that lacks it. The root's key is
         the document's first key.
         """
+        node = self.node(path)
+        return node.key_span if key else node.span
+
+    def node(self, path: Iterable[str | int]) -> Node:
+        """The part of the document at `path`, without the segments that it does not have."""
         node = self.root
         for segment in path:
             node = node.parts.get(segment, node)
-        return node.key_span if key else node.span
+        return node
 
     def as_written(self, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
         """`path` in the file, where a feature from `columns` is the entry that lists it."""

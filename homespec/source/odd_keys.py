@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from homespec.source.document import Node, Value
+from homespec.source.missing_brackets import with_brackets
 from homespec.source.scalars import kind
 
 BEFORE = re.compile(r"([0-9]{1,3}(?:,[0-9]{3})*),$")
@@ -24,6 +25,8 @@ def odd_key(key: Value, node: Node) -> tuple[str, str]:
         return "empty", "write a name before the colon"
     if number := _number_with_commas(node):
         return kind(key), f"write {number}: a comma ends a value"
+    if listed := with_brackets(text, node.start, node.end):
+        return kind(key), listed
     if type(key) in (int, float):
         name = re.sub(r"\W", "_", f"n{written}", flags=re.ASCII)
         column = f'to read the column, write `column: "{written}"`'
