@@ -30,8 +30,11 @@ STYLE = """\
   text-decoration: underline dotted 1px;
   text-underline-offset: 0.25em;
 }
+.md-grid { max-width: 72rem; }
+.md-typeset pre > code { font-size: 0.75em; }
 """
-"""Terms of the glossary look like text, and say with a dotted line that there is more."""
+"""Terms of the glossary look like text, and say with a dotted line that there is more. Pages have
+room for the messages and tables of a terminal, about 100 columns, wherever the window does."""
 
 OUTSIDE = (
     "README.md",
