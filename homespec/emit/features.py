@@ -195,10 +195,10 @@ class Inputs:
         if "dense" in self.kinds:
             names = '[name for name, field in FEATURES.items() if field["kind"] == "dense"]'
             yield f"{INDENT * 2}self.dense = {names if len(self.kinds) > 1 else 'list(FEATURES)'}"
-        if made := self._vectors():
-            yield assign("self.vectors", made, 2)
-        if made := self._columns():
-            yield assign("self.numbers", made, 2)
+        if vectors := self._vectors():
+            yield assign("self.vectors", vectors, 2)
+        if numbers := self._columns():
+            yield assign("self.numbers", numbers, 2)
         yield from self.encoders.init
         yield from self._parts
 
