@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from homespec.checks.causes import did_you_mean, listed
+from homespec.checks.place_rules import why_one_place
 from homespec.diagnostics import Finding, Label, Severity, Span, rule
 from homespec.diagnostics.suggest import listing
 from homespec.graph.nodes import Detached, ExpertSet, FeatureGate, Gate, Objective, Tower
@@ -76,6 +77,13 @@ def _out_of_reach(resolved: Resolved) -> Iterator[tuple[Span, str, TreeNode]]:
                 yield resolved.span((*path, index)), entry, lost[0]
 
 
+def _remedy_of_place(resolved: Resolved, name: str, node: TreeNode) -> str:
+    """How a gate at `node` can read a feature that belongs to other nodes."""
+    if why_one_place(resolved.spec.features[name]) or node is resolved.root:
+        return f"leave `at` of `{name}` away, which puts it at the root, or leave out `{name}` here"
+    return f"add `{node.name}`, or a node above it, to `at` of `{name}`, or leave it out"
+
+
 @rule("HS243", "unknown-gate-input")
 def unknown_gate_input(resolved: Resolved) -> Iterator[Finding]:
     """A gate reads something that is neither a feature nor a state.
@@ -97,7 +105,7 @@ def unknown_gate_input(resolved: Resolved) -> Iterator[Finding]:
             span, f"the gate of `{node.name}` reads `{entry}`, which is not on its path",
             label="belongs to other nodes",
             related=(Label(resolved.span(("features", entry, "at")), "is here"),),
-            help=f"add `{node.name}`, or a node above it, to `at` of `{entry}`, or leave it out",
+            help=_remedy_of_place(resolved, entry, node),
         )  # fmt: skip
     for given, path, entries in _lists(resolved, "detach"):
         for span, entry, remedy in _unknown(resolved, path, entries, [*entries_of(given.gate)]):

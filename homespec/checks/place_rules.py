@@ -78,7 +78,7 @@ def place_of_table(resolved: Resolved) -> Iterator[Finding]:
     spec, root = resolved.spec, resolved.root
     for name, feature in spec.features.items():
         places = places_of(feature, root)
-        if len(places) > 1 and (why := _why_one(feature)):
+        if len(places) > 1 and (why := why_one_place(feature)):
             yield Finding(
                 resolved.span(("features", name, "at")),
                 f"`{name}` is at {len(places)} nodes, but {why}",
@@ -100,7 +100,7 @@ def _for_each(name: str, feature: Feature) -> str:
     return f"{own} and `column: {feature.column or name}`"
 
 
-def _why_one(feature: Feature) -> str:
+def why_one_place(feature: Feature) -> str:
     """Why a feature can belong to only one node; "" if it can belong to several."""
     if feature.kind not in ("id", "bucketize"):
         kinds = {
