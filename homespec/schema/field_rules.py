@@ -116,7 +116,9 @@ COUNTS = ("shared", "group", "task")
 
 
 def _shorthand(error: LocatedError) -> str | None:
-    """The forms of a section besides a mapping."""
+    """The forms of a value that has several."""
+    if error.path[-1:] == ("vocab",) and error.kind == "int_type":
+        return "a number of ids, a list or a mapping"
     if not error.kind.startswith("model_") or len(error.path) < 2:
         return None
     if error.path[-1] == "encoder":
