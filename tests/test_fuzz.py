@@ -151,7 +151,7 @@ def run_once(text: str, seed: int, optimize: bool) -> None:
         elif tensor.kind in ("number", "weight"):
             features[tensor.name] = torch.randn(shape, generator=generator)
         else:
-            features[tensor.name] = torch.randn(8, tensor.width, generator=generator)
+            features[tensor.name] = torch.randn(*shape, tensor.width, generator=generator)
     model = homespec.build(spec, optimize=optimize)
     module = sys.modules[type(model).__module__]
     set_fitted(module, model, spec)
