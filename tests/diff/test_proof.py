@@ -149,10 +149,10 @@ def test_what_the_plan_calls_the_same_is_the_same(start: int) -> None:
 
 
 def test_the_pairs_show_every_effect() -> None:
-    """Of 40 pairs at least ten towers each: the test above is about something."""
+    """Of 60 pairs at least ten towers each: the test above is about something."""
     counts: dict[Change, int] = {}
     ways_back = 0
-    for seed in range(40):
+    for seed in range(60):
         old, new, renames = pair(seed)
         graphs = old.loaded.analysis.graph, new.loaded.analysis.graph
         carried = plan(*graphs, renames)

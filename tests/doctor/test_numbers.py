@@ -160,11 +160,13 @@ def test_feature_gates(case: tuple[Trunk, Values, Health]) -> None:
     assert [gate.name for gate in health.feature_gates] == list(nodes)
     for gate in health.feature_gates:
         module = trunk.module(nodes[gate.name])
-        (port,) = nodes[gate.name].reads
-        x = values[port.node]
+        node = nodes[gate.name]
+        x = values[node.reads[0].node]
+        read = torch.cat([values[port.node] for port in node.reading], 1)
+        of_another = len(node.reads) > 1 or node.activation != "none"
         with torch.no_grad():
-            ones = module(x) / x  # the module multiplies by its gate
-            effects = [(2 * lora(x).sigmoid() - 1).abs().mean() for lora in module.loras]
+            ones = (module(x, read) if of_another else module(x)) / x  # it multiplies by its gate
+            effects = [(2 * lora(read).sigmoid() - 1).abs().mean() for lora in module.loras]
         f = ones.numpy()
         known = ~np.isnan(f).any(0)
         close(gate.std if known.all() else 0, math.sqrt(f.var(0).mean()) if known.all() else 0)
