@@ -72,12 +72,12 @@ def generate(
     from homespec.header import header
     from homespec.passes import optimise
 
-    variant = variant.asking(analysis.spec.tasks, _with_tensors(analysis.spec, variant))
+    variant = variant.asking(analysis.spec.tasks, with_tensors(analysis.spec, variant))
     graph = optimise(analysis.graph, variant, watch)
     return emit(graph, header(analysis, graph, variant))
 
 
-def _with_tensors(spec: Spec, variant: Variant) -> list[str]:
+def with_tensors(spec: Spec, variant: Variant) -> list[str]:
     """The features that are given to a model. Raises UnknownNameError for a cross of the user's."""
     crosses = [name for name, feature in spec.features.items() if feature.kind == "cross"]
     for name in variant.user_features:

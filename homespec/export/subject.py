@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from homespec.api import PathLike, build_with_module
+from homespec.compiler import with_tensors
 from homespec.export import ExportError, Weights, manifest
 from homespec.export.agreement import BATCHES
 from homespec.export.graph_identity import graph_sha256
@@ -72,7 +73,8 @@ class Subject:
         """The user's, in the order of the spec. Raises ExportError for others than its features."""
         asked = Variant(mode="inference", user_features=self.options.user_features)
         try:
-            return asked.asking(self.spec.tasks, self.spec.features).user_features
+            given = with_tensors(self.spec, asked)
+            return asked.asking(self.spec.tasks, given).user_features
         except UnknownNameError as error:
             raise ExportError(f"--user-features: {error}") from None
 

@@ -147,6 +147,15 @@ def test_mistakes_are_one_line(feeds: list[Path], words: str, message: str, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_a_cross_is_left_out(tmp_path: Path) -> None:
+    pair = "  pair: {cross: {of: [user_id, video_id], buckets: 20}, dim: 4}\ntasks:"
+    run = write_run(tmp_path / "run", 1, None, FEED.replace("tasks:", pair))
+    command = [str(run), "-o", str(tmp_path / "out"), "--user-features", "user_id,pair"]
+    done = CliRunner().invoke(export, [*command, "--format", "onnx"])
+    assert done.exit_code == 2
+    assert "--user-features: `pair` is a cross, which the model computes." in done.output
+
+
 def test_a_folder_keeps_its_user_features() -> None:
     before = {"user_features": ["user_id", "history"]}
     check_same_user(Options(), before, Path("out"))
