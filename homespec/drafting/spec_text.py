@@ -76,6 +76,11 @@ def _rows(draft: Draft) -> str:
     return f"{rows:,} of {total:,} rows, in stretches that are evenly spread"
 
 
+def _printable(text: str) -> str:
+    """A comment in which control characters, as names of columns may have, are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _wrapped(text: str, indent: str = "") -> list[str]:
     return textwrap.wrap(
         text, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ",
@@ -85,6 +90,7 @@ def _wrapped(text: str, indent: str = "") -> list[str]:
 
 def _commented(text: str, comment: str, indent: str) -> list[str]:
     """A line with its comment, which is after it or on separate lines before it."""
+    comment = _printable(comment)
     line = f"{text.ljust(COMMENTS)}  # {comment}"
     if len(line) <= WIDTH:
         return [line]
@@ -149,7 +155,7 @@ def _entry(name: str, options: str, comment: str, aligned: int) -> list[str]:
 
 def _item(text: str) -> list[str]:
     return textwrap.wrap(
-        text, WIDTH, initial_indent="  #   ", subsequent_indent="  #     ",
+        _printable(text), WIDTH, initial_indent="  #   ", subsequent_indent="  #     ",
         break_long_words=True, break_on_hyphens=False,
     )  # fmt: skip
 
