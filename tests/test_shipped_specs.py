@@ -9,7 +9,7 @@ import torch
 
 import homespec
 from homespec.analysis.family_match import match_family
-from homespec.graph.nodes import INPUT, Port
+from homespec.graph.inputs import width_of
 from homespec.resolve.families import FAMILIES
 
 SPECS = Path(__file__).parents[1] / "specs"
@@ -50,7 +50,7 @@ def test_runs(path: Path) -> None:
     torch.manual_seed(0)
     code = homespec.build_module(path)
     model = code.Model()
-    v = torch.randn(64, homespec.load(path).analysis.graph.width_of(Port(INPUT)))
+    v = torch.randn(64, width_of(homespec.load(path).analysis.graph))
     logits = model.trunk(v)
     labels = {task: torch.randint(2, (64,)).float() for task in code.TASKS}
     code.loss(logits, labels).backward()
