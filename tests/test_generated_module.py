@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import homespec
 from homespec import api, runtime
 from homespec.bench.random_batch import random_features, set_fitted
-from homespec.runtime import EmbeddingTable, GeneratedModule
+from homespec.runtime import EmbeddingTable, GeneratedModule, SeveralTables
 from homespec.schema.fitted_columns import fitted_columns, scaled_columns, word_columns
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,8 +110,13 @@ def test_tables_say_where_each_feature_begins(spec: api.LoadedSpec) -> None:
         owned = [name for name, (tensor, _) in parts.items() if tensor == f"{path}.weight"]
         assert owned
         for logical in owned:
-            feature = logical.removeprefix("features.").removesuffix(".weight")
-            assert table.starts[feature] == parts[logical][1].start
+            name = logical.removeprefix("features.").removesuffix(".weight")
+            if name in table.starts:
+                assert table.starts[name] == parts[logical][1].start
+            else:  # a table at a node
+                assert isinstance(table, SeveralTables)
+                rows = table.rows_of(name.rpartition(".")[0], torch.zeros(1, dtype=torch.long))
+                assert parts[logical][1].start in rows.flatten().tolist()
 
 
 def test_embeddings_are_the_same_in_plain_code(spec: api.LoadedSpec) -> None:

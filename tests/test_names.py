@@ -27,7 +27,7 @@ from homespec.emit.plain import plain_trunk
 from homespec.emit.scope import Scope, Values
 from homespec.graph.nodes import SelfGate
 
-REFUSED = {"HS108", "HS109", "HS205", "HS213", "HS224"}
+REFUSED = {"HS108", "HS109", "HS205", "HS213", "HS224", "HS244"}
 """The rules that refuse names."""
 
 
