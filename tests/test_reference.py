@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from reference import Reference
+from reference import Reference, columns_in
 from reference_plan import plans
 from torch import Tensor
 
@@ -58,7 +58,9 @@ def inputs(batch: int = 12, seed: int = 1) -> Tensor:
 
 def step(model: Reference, index: int, states: dict[str, Tensor]) -> dict[str, Tensor]:
     """What one layer of a model whose nodes have one state each makes of these states."""
-    found = model.layers[index]({node: [x] for node, x in states.items()}, states["shared"])
+    width = len(columns_in(model.columns["shared"]))
+    v = torch.zeros(len(states["shared"]), width).double() if index else states["shared"]
+    found = model.layers[index]({node: [x] for node, x in states.items()}, v)
     return {node: x for node, (x,) in found.items()}
 
 
@@ -329,10 +331,11 @@ def test_gates_inherit_key_by_key_and_a_mapping_switches_on() -> None:
         "task": {"self": {"sets": "all"}, "mixture": {"input": "own"}, "feature": True},
     }
     meta, meta2, meta3, task = plans({**deep(), "gates": gates})
-    assert meta.gate("feature") == {"loras": 3, "rank": 7, "mix": "after_sigmoid"}
+    rest = {"mix": "after_sigmoid", "activation": "none", "input": "own", "detach": False}
+    assert meta.gate("feature") == {"loras": 3, "rank": 7, **rest}
     assert meta2.gate("feature") is None
     assert meta3.gate("feature") == task.gate("feature")
-    assert task.gate("feature") == {"loras": 3, "rank": 5, "mix": "after_sigmoid"}
+    assert task.gate("feature") == {"loras": 3, "rank": 5, **rest}
     assert [bool(plan.gate("self")) for plan in (meta, meta2, meta3, task)] == [
         True,
         False,
