@@ -22,14 +22,20 @@ def add_readings(rng: random.Random, spec: Spec) -> None:
             options |= {"activation": "relu", "loras": 1, "rank": 3}
         options["detach"] = own.choice([False, True, options["input"][-1:], options["input"][:1]])
         section[kind] = options
-    for section in _sections(spec):
+    every = _every_section(spec)
+    for section in every:
         for kind in ("mixture", "feature", "self"):
             if isinstance(section.get(kind), dict) and "input" in section[kind]:
                 section[kind].setdefault("detach", False)  # that of outer sections has other names
-    feature = [s["feature"] for s in _sections(spec) if isinstance(s.get("feature"), dict)]
+    feature = [s["feature"] for s in every if isinstance(s.get("feature"), dict)]
     if any("activation" in options for options in feature):
         for options in feature:
             options["loras"] = 1  # an MLP is one, in all layers that inherit it
+
+
+def _every_section(spec: Spec) -> list[Spec]:
+    meta = spec.get("gates", {}).get("meta")
+    return [*_sections(spec), *([meta] if isinstance(meta, dict) else [])]
 
 
 def _sections(spec: Spec) -> list[Spec]:

@@ -83,6 +83,8 @@ def gate_reads(plan: Plan, node: str) -> list[str]:
     """The nodes whose features the gate of a node of the first layer reads."""
     near = [m for m in reversed(plan.tree.path(node)) if m in plan.inputs]
     read = plan.gate("mixture")["input"]
+    if read == "none":
+        return []
     if isinstance(read, str):
         return near if read == "path" else near[:1]
     return near if "path" in read else near[:1] * ("own" in read or "v" in read)
