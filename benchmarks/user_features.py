@@ -35,7 +35,7 @@ from homespec.bench.random_batch import random_features
 from homespec.bench.timing import WARM_UP, Action, Times, no_garbage_collection, ratios, spread
 from homespec.export.aotinductor import Loader
 from homespec.export.files import PT2
-from homespec.graph.nodes import SplitInput
+from homespec.graph.feature_nodes import SplitInput
 from homespec.passes import optimise
 from homespec.variant import variant
 

@@ -113,6 +113,16 @@ class GeneratedFeatures(Protocol):
         """The modules, as in any nn.Module."""
 
 
+class SessionModule(Protocol):
+    """What a generated module has besides if its losses rank rows within sessions."""
+
+    SESSIONS: Mapping[str, str]
+    """The column of sessions by task."""
+
+    def row_weights(self, labels: Tensors, *more: Tensors) -> Tensor:
+        """The weight of each row in the loss of each task [T, B]; 0 if it does not count."""
+
+
 @runtime_checkable
 class EmbeddingTable(Protocol):
     """A generated table of features of one width, stacked: the parameter `weight` [N, E].

@@ -23,7 +23,8 @@ from homespec.bench.random_batch import set_fitted
 from homespec.compiler import analyse, validate_document
 from homespec.diagnostics import Report, Severity
 from homespec.diagnostics.render import FORMATS, render
-from homespec.graph.nodes import ExpertSet, Feature
+from homespec.graph.feature_nodes import Feature
+from homespec.graph.nodes import ExpertSet
 from homespec.graph.sequences import Sequence
 from homespec.schema.input_tensors import input_tensors
 from homespec.source import parse

@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import homespec
-from homespec.graph.nodes import SPLIT, ExpertSet, FeatureGate, Port, Projection, SplitInput
+from homespec.graph.feature_nodes import SPLIT, SplitInput
+from homespec.graph.nodes import ExpertSet, FeatureGate, Port, Projection
 from homespec.passes import optimise
 from homespec.passes.pipeline import pipeline
 from homespec.variant import variant

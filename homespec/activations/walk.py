@@ -15,11 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import INPUT, Columns, Detached
 from homespec.graph.inputs import columns_read, readings_of
 from homespec.graph.nodes import (
-    INPUT,
-    Columns,
-    Detached,
     ExpertSet,
     FeatureGate,
     Gate,

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from homespec.analysis.sequence_costs import products_of
 from homespec.analysis.tensors import Own, Sizes, expert_tensors, own_tensors
 from homespec.graph import Graph
-from homespec.graph.nodes import Batch, ExpertSet, Feature, Node
+from homespec.graph.feature_nodes import Feature
+from homespec.graph.nodes import Batch, ExpertSet, Node
 from homespec.graph.sequences import Sequence
 
 SIZES = Sizes()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from homespec.graph import Graph
-from homespec.graph.nodes import Feature
+from homespec.graph.feature_nodes import Feature
 from homespec.graph.sequences import Dien, Din, EventField, Mean, Sequence, Sim, Twin
 
 TITLES = {Mean: "mean", Din: "DIN", Dien: "DIEN", Sim: "SIM", Twin: "TWIN"}

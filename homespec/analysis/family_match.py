@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from homespec.graph import Graph
-from homespec.graph.nodes import Detached, ExpertSet, FeatureGate, Gate, Placed, Port, SelfGate
+from homespec.graph.feature_nodes import Detached
+from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Placed, Port, SelfGate
 from homespec.lower import Lowered, lower
 from homespec.resolve import Resolved
 from homespec.resolve.families import FAMILIES, Family, Topology

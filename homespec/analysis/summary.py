@@ -11,20 +11,16 @@ from typing import Any
 
 from homespec.analysis.costs import Cost, cost_of
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import Columns, Detached, Feature, Input, Reading
 from homespec.graph.nodes import (
-    Columns,
-    Detached,
     ExpertSet,
-    Feature,
     FeatureGate,
     Gate,
-    Input,
     Mix,
     Node,
     Placed,
     Port,
     Product,
-    Reading,
     SelfGate,
     Tower,
 )

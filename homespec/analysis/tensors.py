@@ -16,20 +16,16 @@ from typing import NamedTuple
 
 from homespec.analysis.axes import Axis, Label, Part, channels, whole
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import Columns, Detached, Feature, Input, Reading
 from homespec.graph.identity import SAME, Key, Renames
 from homespec.graph.nodes import (
-    Columns,
-    Detached,
     ExpertSet,
-    Feature,
     FeatureGate,
     FusedFeatureGate,
     Gate,
-    Input,
     Mix,
     Node,
     Port,
-    Reading,
     SelfGate,
     Tower,
 )

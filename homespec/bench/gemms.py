@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from homespec.analysis.sequence_costs import products_of
 from homespec.graph import Graph, nodes
+from homespec.graph.feature_nodes import Feature
 from homespec.graph.inputs import readings_of
 from homespec.graph.sequences import Sequence
 
@@ -46,7 +47,7 @@ class Gemm:
 
 def gemms_of(graph: Graph) -> list[Gemm]:
     """All products of a graph without batches, in order; the wide ones are last."""
-    embedded = any(node.rows or node.projected or node.learned for node in graph.of(nodes.Feature))
+    embedded = any(node.rows or node.projected or node.learned for node in graph.of(Feature))
     untrained = set() if embedded else {nodes.Port(node.name) for node in readings_of(graph)}
     gemms: list[Gemm] = []
     wide: dict[nodes.Port, Gemm] = {}
@@ -70,7 +71,7 @@ def _read_by_experts(node: nodes.ExpertSet) -> tuple[nodes.Port, ...]:
 def _gemms(node: nodes.Node, trained: bool) -> Iterator[Gemm]:
     """The products of a node, except the first layers of experts."""
     match node:
-        case nodes.Feature() if node.projected:
+        case Feature() if node.projected:
             yield Gemm(f"{node.name}.projection", node.numbers, node.width, node.learned)
         case Sequence():
             for product in products_of(node):

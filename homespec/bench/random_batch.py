@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from homespec.api import LoadedSpec
-from homespec.graph.nodes import Feature
+from homespec.graph.feature_nodes import Feature
 from homespec.runtime import GeneratedModule
 from homespec.schema import Spec
 from homespec.schema.fitted_columns import fitted_columns, scaled_columns, word_columns

@@ -10,7 +10,8 @@ from homespec.checks.causes import did_you_mean, listed
 from homespec.checks.place_rules import why_one_place
 from homespec.diagnostics import Finding, Label, Severity, Span, rule
 from homespec.diagnostics.suggest import listing
-from homespec.graph.nodes import Detached, ExpertSet, FeatureGate, Gate, Objective, Tower
+from homespec.graph.feature_nodes import Detached
+from homespec.graph.nodes import ExpertSet, FeatureGate, Gate, Objective, Tower
 from homespec.lower import Lowered
 from homespec.resolve import Resolved
 from homespec.resolve.layers import Layer, Path

@@ -1,4 +1,4 @@
-"""HS251 to HS253: the nodes of the task tree that features belong to."""
+"""HS251 to HS254: the nodes of the task tree that features belong to."""
 
 from __future__ import annotations
 
@@ -178,3 +178,28 @@ def nothing_at_root(resolved: Resolved) -> Iterator[Finding]:
             label="not at the root",
             help=f"leave `at` of `{first}` away, or add `shared` to it",
         )
+
+
+@rule("HS254", "repeated-place")
+def repeated_place(resolved: Resolved) -> Iterator[Finding]:
+    """`at` of a feature lists a node twice.
+
+    A feature has one table at a node. The words `tasks` and `groups` may contain nodes that are
+    also listed by name.
+
+    ```yaml
+    features:
+      user_id: {id: {buckets: 1000}, dim: 8, at: [shared, tasks]}
+    ```
+    """
+    for name in resolved.spec.features:
+        seen: set[str] = set()
+        for word, path in _entries(resolved, name):
+            if word in seen:
+                yield Finding(
+                    resolved.span(path),
+                    f"`at` of `{name}` lists `{word}` twice",
+                    label="again",
+                    help="remove one of them",
+                )
+            seen.add(word)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from homespec.analysis.costs import Cost, costs_by_node, table_parameters
 from homespec.checks.causes import and_others, by_cause
 from homespec.diagnostics import Span
-from homespec.graph.nodes import ExpertSet, Feature, Node, Placed, Tower
+from homespec.graph.feature_nodes import Feature
+from homespec.graph.nodes import ExpertSet, Node, Placed, Tower
 from homespec.lower import Lowered
 
 LIMITS = {

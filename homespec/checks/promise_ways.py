@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from homespec.checks.promises import Tree
 from homespec.diagnostics import Label
+from homespec.graph.feature_nodes import VIEWS
 from homespec.graph.nodes import (
-    VIEWS,
     ExpertSet,
     FeatureGate,
     Gate,

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from homespec.checks.causes import listed
 from homespec.diagnostics import Finding, rule
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import Feature, Reading
 from homespec.graph.inputs import inputs_of
-from homespec.graph.nodes import ExpertSet, Feature, Mix, Objective, Reading
+from homespec.graph.nodes import ExpertSet, Mix, Objective
 from homespec.lower import Lowered
 from homespec.resolve.tree import TreeNode
 from homespec.schema.identifiers import ROOT

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from homespec.analysis.costs import costs_by_node
 from homespec.diagnostics import Finding, Severity, rule
 from homespec.graph import Graph
-from homespec.graph.nodes import ExpertSet, Feature, Node, Placed
+from homespec.graph.feature_nodes import Feature
+from homespec.graph.nodes import ExpertSet, Node, Placed
 from homespec.limits import MACHINE_BYTES, VARIABLE, describe_bytes, max_bytes
 from homespec.lower import Lowered
 

@@ -8,8 +8,8 @@ from homespec.checks.causes import listed
 from homespec.diagnostics import Finding, Label
 from homespec.diff.breaks import Breaks
 from homespec.diff.pair import Pair, both, change, inverse
+from homespec.graph.feature_nodes import Feature
 from homespec.graph.identity import SAME, Renames
-from homespec.graph.nodes import Feature
 from homespec.lower import Lowered
 from homespec.schema.models import Spec
 

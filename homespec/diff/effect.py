@@ -14,18 +14,16 @@ from enum import IntEnum
 
 from homespec.diff.carry import Carried, Plan, kept
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import Feature, Input, Reading
 from homespec.graph.identity import Key, Renames
 from homespec.graph.nodes import (
     ExpertSet,
-    Feature,
     FeatureGate,
     Gate,
-    Input,
     Mix,
     Node,
     Port,
     Product,
-    Reading,
     SelfGate,
     Tower,
 )

@@ -13,8 +13,9 @@ from homespec.diff.breaks import Breaks
 from homespec.diff.cross_changes import is_cross
 from homespec.diff.effect import encoder_of
 from homespec.diff.pair import Match, Pair, both, change, inverse, moved
+from homespec.graph.feature_nodes import Feature
 from homespec.graph.identity import Renames
-from homespec.graph.nodes import Feature, Node
+from homespec.graph.nodes import Node
 from homespec.graph.sequences import Sequence
 from homespec.lower import Lowered
 from homespec.resolve.places import placed

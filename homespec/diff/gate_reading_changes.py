@@ -10,8 +10,9 @@ from homespec.diff.breaks import Breaks
 from homespec.diff.pair import Match, Pair, both, change
 from homespec.diff.what import what_of
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import Detached
 from homespec.graph.identity import Key, Renames
-from homespec.graph.nodes import Detached, FeatureGate, Gate, Mix, Node, Placed, Port, SelfGate
+from homespec.graph.nodes import FeatureGate, Gate, Mix, Node, Placed, Port, SelfGate
 from homespec.lower import Lowered
 
 NOTHING: Key = ("", "nothing")
@@ -115,16 +116,10 @@ def mask(pair: Pair) -> Iterator[Finding]:
         lost, won = _seen(pair, matches[0])
         parts = [f"no longer sees {listed(lost)}"] if lost else []
         parts += [f"now sees {listed(won)}"] if won else []
-        others = and_others(len(matches), "gate")
         node = matches[0].new
         assert isinstance(node, Mix)
-        yield Finding(
-            where_configured(pair.new, node, "sees"),
-            f"the gate of `{node.place}` in layer `{node.layer}` {' and '.join(parts)}"
-            + (f", and so on for{others.removeprefix(' and')}" if others else ""),
-            f"now {len(node.sets)} sets",
-            (Label(where_configured(pair.old, matches[0].old, "sees"), "was otherwise"),),
-        )
+        now = f"now {len(node.sets)} sets"
+        yield _of_mixtures(pair, matches, " and ".join(parts), now, "was otherwise")
 
 
 @change("HS665", "foreign-gradients", Breaks.TRAINING)
@@ -138,17 +133,23 @@ def foreign_gradients(pair: Pair) -> Iterator[Finding]:
     for matches in pair.by_cause(differ, lambda _: ""):
         was, now = _foreign(pair, matches[0])
         verb = "no longer sends" if len(now) > len(was) else "now sends"
-        others = and_others(len(matches), "gate")
-        node = matches[0].new
-        assert isinstance(node, Mix)
-        yield Finding(
-            where_configured(pair.new, node, "sees"),
-            f"the gate of `{node.place}` in layer `{node.layer}` {verb} gradients to "
-            f"{listed(sorted(was ^ now))}"
-            + (f", and so on for{others.removeprefix(' and')}" if others else ""),
-            f"now {len(now)} sets without gradients",
-            (Label(where_configured(pair.old, matches[0].old, "sees"), f"was {len(was)}"),),
-        )
+        does = f"{verb} gradients to {listed(sorted(was ^ now))}"
+        label = f"now {len(now)} sets without gradients"
+        yield _of_mixtures(pair, matches, does, label, f"was {len(was)}")
+
+
+def _of_mixtures(pair: Pair, matches: list[Match], does: str, now: str, was: str) -> Finding:
+    """The finding that the gates of mixtures do something else; the first one is named."""
+    old, new = matches[0]
+    assert isinstance(new, Mix)
+    others = and_others(len(matches), "gate")
+    return Finding(
+        where_configured(pair.new, new, "sees"),
+        f"the gate of `{new.place}` in layer `{new.layer}` {does}"
+        + (f", and so on for{others.removeprefix(' and')}" if others else ""),
+        now,
+        (Label(where_configured(pair.old, old, "sees"), was),),
+    )
 
 
 def _foreign(pair: Pair, match: Match) -> tuple[set[str], set[str]]:

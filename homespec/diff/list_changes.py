@@ -8,7 +8,8 @@ from homespec.diagnostics import Finding
 from homespec.diff.breaks import Breaks
 from homespec.diff.feature_changes import changed_features
 from homespec.diff.pair import Pair, change
-from homespec.graph.nodes import Feature, Node
+from homespec.graph.feature_nodes import Feature
+from homespec.graph.nodes import Node
 
 
 @change("HS634", "list-values", Breaks.INTERFACE)

@@ -10,7 +10,8 @@ from homespec.diagnostics import Finding
 from homespec.diff.breaks import Breaks
 from homespec.diff.pair import Match, Pair, both, change
 from homespec.diff.what import what_of, widths_after
-from homespec.graph.nodes import ExpertSet, Feature, Gate, Node, SelfGate, Tower
+from homespec.graph.feature_nodes import Feature
+from homespec.graph.nodes import ExpertSet, Gate, Node, SelfGate, Tower
 from homespec.graph.sequences import Sequence
 from homespec.resolve.layers import Path
 

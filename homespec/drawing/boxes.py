@@ -11,19 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import INPUT, Feature, Input, Reading
 from homespec.graph.nodes import (
-    INPUT,
     Batch,
     ExpertSet,
-    Feature,
     FeatureGate,
     Gate,
-    Input,
     Mix,
     Node,
     Placed,
     Product,
-    Reading,
     SelfGate,
     Tower,
 )

@@ -8,8 +8,8 @@ from homespec.emit.input_fields import InputField, entry
 from homespec.emit.layout import INDENT, assign, call, flat, strings
 from homespec.emit.pools import features_of
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import Feature
 from homespec.graph.inputs import inputs_of
-from homespec.graph.nodes import Feature
 
 PLAIN = {"hashed": "Hashed", "vocab": "Vocab", "words": "Words"}
 """The modules of ids of a plain file, by kind: those that are crossed find rows by themselves."""

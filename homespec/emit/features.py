@@ -26,8 +26,9 @@ from homespec.emit.pools import Pools
 from homespec.emit.sequences import Encoders, own_attribute
 from homespec.emit.user_inputs import UserInputs
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import Feature
 from homespec.graph.inputs import width_of
-from homespec.graph.nodes import Batch, Feature
+from homespec.graph.nodes import Batch
 
 
 class Inputs:

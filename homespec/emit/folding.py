@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from homespec.emit.layout import literal, mapping, packed
 from homespec.graph import Graph
-from homespec.graph.nodes import SPLIT, ExpertSet, Tower
+from homespec.graph.feature_nodes import SPLIT
+from homespec.graph.nodes import ExpertSet, Tower
 
 NOTES = {
     "norm": "of each expert set the number of experts, where its last Linear is, and eps",

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from homespec.diagnostics import Span
 from homespec.emit.layout import INDENT, LINE, Expr, call, flat, harmless, literal, mapping, strings
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import Feature
 from homespec.graph.inputs import inputs_of
-from homespec.graph.nodes import Feature
 from homespec.graph.sequences import Sequence
 from homespec.schema.input_tensors import weights_key
 

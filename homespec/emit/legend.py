@@ -6,8 +6,9 @@ import textwrap
 from typing import NamedTuple
 
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import SplitInput
 from homespec.graph.inputs import width_of
-from homespec.graph.nodes import FeatureGate, FusedFeatureGate, SelfGate, SplitInput
+from homespec.graph.nodes import FeatureGate, FusedFeatureGate, SelfGate
 from homespec.graph.sequences import Sequence
 
 PLAIN = """\

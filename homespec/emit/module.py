@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import jinja2
 
@@ -22,7 +23,8 @@ from homespec.emit.naming import once
 from homespec.emit.plain import plain_trunk
 from homespec.emit.trunk import batched_trunk, first_member
 from homespec.graph import Graph
-from homespec.graph.nodes import Batch, ExpertSet, Feature, Input, Node, Objective, Reading, Tower
+from homespec.graph.feature_nodes import Feature, Input, Reading
+from homespec.graph.nodes import Batch, ExpertSet, Node, Objective, Tower
 from homespec.graph.sequences import Sequence
 
 APART = (Feature, Sequence, Input, Reading, Objective)
@@ -49,18 +51,11 @@ def emit(graph: Graph, header: str) -> str:
     nodes = [node for node in graph if not isinstance(first_member(node), APART)]
     trunk = plain_trunk(nodes, graph) if plain else batched_trunk(nodes, graph, where)
     turns = not plain and not inference
-    checks = "" if loss_blocks(graph)[0] else "__user" if features["user"] else "__features"
-    copies = Copies(*sorted(trunk["uses"]))
     losses, forms = loss_blocks(graph)
-    copies.choose([*forms, *features["forms"]])
-    fitted, scaled, words = features["fitted"], features["scaled"], features["words"]
-    copies.choose(logical_blocks(graph, inference or graph.partial, fitted, scaled, words))
-    if features["user_width"]:
-        copies.choose(split_blocks(fitted or scaled or words))
-    if inference:
-        copies.choose(f"{name}__inference" for name in FOR_INFERENCE)
-    if plain:
-        copies.choose(["logical.logical_views__plain"])
+    checks = "" if losses else "__user" if features["user"] else "__features"
+    fitted, scaled, words = (features[key] for key in ("fitted", "scaled", "words"))
+    copies = Copies(*sorted(trunk["uses"]))
+    copies.choose([*forms, *features["forms"], *_variants(graph, features, plain)])
     context = {
         **features,
         "kinds": copies.copy(*features["kinds"]),
@@ -98,6 +93,18 @@ def emit(graph: Graph, header: str) -> str:
     context["legend"] = legend(graph, plain, shown)
     rendered = _template("module.py.jinja").render(context)
     return re.sub(r"\n{4,}", "\n\n\n", rendered).rstrip("\n") + "\n"
+
+
+def _variants(graph: Graph, features: dict[str, Any], plain: bool) -> list[str]:
+    """The blocks in the variants that this file needs."""
+    fitted, scaled, words = (features[key] for key in ("fitted", "scaled", "words"))
+    partial = graph.inference or graph.partial
+    return [
+        *logical_blocks(graph, partial, fitted, scaled, words),
+        *(split_blocks(fitted or scaled or words) if features["user_width"] else ()),
+        *(f"{name}__inference" for name in FOR_INFERENCE if graph.inference),
+        *["logical.logical_views__plain"] * plain,
+    ]
 
 
 def _normalised(graph: Graph) -> str:

@@ -10,20 +10,18 @@ from typing import TypeVar
 from homespec.emit.block import Joined
 from homespec.emit.layout import Expr, literal, sequence
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import Columns, Input, Reading
 from homespec.graph.nodes import (
     Batch,
-    Columns,
     ExpertSet,
     FeatureGate,
     FusedFeatureGate,
     Gate,
-    Input,
     Mix,
     Node,
     Placed,
     Port,
     Projection,
-    Reading,
     SelfGate,
     Tower,
 )

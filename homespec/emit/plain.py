@@ -22,11 +22,8 @@ from homespec.emit.readings import plain_readings
 from homespec.emit.stacks import class_activations, start_of
 from homespec.emit.trunk import product
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import INPUT, VIEWS, Columns, Detached
 from homespec.graph.nodes import (
-    INPUT,
-    VIEWS,
-    Columns,
-    Detached,
     ExpertSet,
     FeatureGate,
     Gate,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from homespec.emit.layout import assign, call, literal
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import Feature
 from homespec.graph.inputs import inputs_of
-from homespec.graph.nodes import Feature
 from homespec.schema.input_tensors import weights_key
 
 POOLS = {"mean": "mean_of_events", "sum": "sum_of_values", "max": "max_of_values"}

@@ -10,6 +10,7 @@ from homespec.emit.layout import INDENT, Expr, assign, call, sequence
 from homespec.emit.naming import Naming
 from homespec.emit.scope import Scope
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import Input, Reading
 from homespec.graph.inputs import (
     columns_of,
     columns_read,
@@ -17,7 +18,7 @@ from homespec.graph.inputs import (
     inputs_of,
     readings_of,
 )
-from homespec.graph.nodes import Batch, Input, Placed, Reading
+from homespec.graph.nodes import Batch, Placed
 from homespec.schema.identifiers import ROOT
 
 

@@ -11,7 +11,8 @@ from itertools import groupby
 from homespec.emit.block import Attribute, Head, Value
 from homespec.emit.layout import Expr, call, literal, sequence, strings, then
 from homespec.emit.naming import Naming
-from homespec.graph.nodes import INPUT, SPLIT, Batch, Columns, Detached, Port
+from homespec.graph.feature_nodes import INPUT, SPLIT, Columns, Detached
+from homespec.graph.nodes import Batch, Port
 
 Reads = tuple[Port, ...]
 RESERVED = ("self", "named", "mix", "mix_each", "torch", "F")

@@ -19,7 +19,7 @@ from homespec.emit.layout import (
 )
 from homespec.emit.stacks import start_of
 from homespec.graph import Graph
-from homespec.graph.nodes import Feature
+from homespec.graph.feature_nodes import Feature
 from homespec.graph.once import is_once
 from homespec.graph.sequences import Dien, Din, Mean, Sequence, Sim, Twin
 

@@ -8,16 +8,8 @@ from dataclasses import replace
 from homespec.emit.following import after_hidden, biases, by_names, is_layered, stacked
 from homespec.emit.layout import Expr, Group, call, literal
 from homespec.graph import Graph
-from homespec.graph.nodes import (
-    SPLIT,
-    Activation,
-    ExpertSet,
-    Gate,
-    Node,
-    Port,
-    SelfGate,
-    Tower,
-)
+from homespec.graph.feature_nodes import SPLIT
+from homespec.graph.nodes import Activation, ExpertSet, Gate, Node, Port, SelfGate, Tower
 
 Mlp = ExpertSet | Gate | Tower
 BARE = {"stacks.Linears__bare"}

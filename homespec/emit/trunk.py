@@ -27,7 +27,8 @@ from homespec.emit.naming import Naming, once, places_of
 from homespec.emit.readings import emit_readings
 from homespec.emit.scope import Scope, Values
 from homespec.graph import Graph
-from homespec.graph.nodes import VIEWS, Batch, Gate, Node, Placed, Product, Tower
+from homespec.graph.feature_nodes import VIEWS
+from homespec.graph.nodes import Batch, Gate, Node, Placed, Product, Tower
 
 HARD = "\N{NO-BREAK SPACE}"
 """Space that keeps shapes on one line."""

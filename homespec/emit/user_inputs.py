@@ -9,7 +9,8 @@ from homespec.emit.input_fields import InputField
 from homespec.emit.layout import INDENT, assign, literal, packed, sequence, strings
 from homespec.emit.sequences import ROWS
 from homespec.graph import Graph
-from homespec.graph.nodes import INPUT, Feature, Gate, SplitInput
+from homespec.graph.feature_nodes import INPUT, Feature, SplitInput
+from homespec.graph.nodes import Gate
 from homespec.graph.once import is_once, parts_of_input
 from homespec.graph.sequences import Sequence
 

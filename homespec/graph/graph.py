@@ -8,19 +8,8 @@ from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from homespec.diagnostics import Span
-from homespec.graph.nodes import (
-    Batch,
-    Columns,
-    Detached,
-    Feature,
-    FeatureGate,
-    Input,
-    Mix,
-    Node,
-    Port,
-    Projection,
-    Reading,
-)
+from homespec.graph.feature_nodes import Columns, Detached, Feature, Input, Reading
+from homespec.graph.nodes import Batch, FeatureGate, Mix, Node, Port, Projection
 from homespec.graph.sequences import Sequence
 
 if TYPE_CHECKING:

@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from homespec.graph.nodes import (
-    Feature,
-    Input,
-    Node,
-    Objective,
-    Placed,
-    Product,
-    Reading,
-    Tower,
-)
+from homespec.graph.feature_nodes import Feature, Input, Reading
+from homespec.graph.nodes import Node, Objective, Placed, Product, Tower
 from homespec.graph.sequences import Sequence
 from homespec.schema.identifiers import ROOT
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from homespec.graph.feature_nodes import Feature, Input, Reading
 from homespec.graph.graph import Graph
-from homespec.graph.nodes import Batch, Feature, Input, Node, Port, Reading
+from homespec.graph.nodes import Batch, Node, Port
 from homespec.graph.sequences import Sequence
 
 InputNode = Feature | Sequence

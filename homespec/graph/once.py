@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from homespec.graph.feature_nodes import Feature
 from homespec.graph.graph import Graph
 from homespec.graph.inputs import inputs_of
-from homespec.graph.nodes import Feature
 from homespec.graph.sequences import Mean, Sequence
 
 

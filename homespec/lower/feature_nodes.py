@@ -9,7 +9,8 @@ from typing import Literal, TypedDict
 from homespec.diagnostics import Span
 from homespec.graph import Graph
 from homespec.graph import sequences as nodes
-from homespec.graph.nodes import INPUT, Feature, Input, Port, Reading
+from homespec.graph.feature_nodes import INPUT, Feature, Input, Reading
+from homespec.graph.nodes import Port
 from homespec.lower.initial import starts
 from homespec.lower.states import State
 from homespec.resolve import Resolved

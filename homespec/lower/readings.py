@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from homespec.diagnostics import Span
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import Columns, Detached, Feature, Input, Reading
 from homespec.graph.inputs import features_read
-from homespec.graph.nodes import Columns, Detached, Feature, Input, Port, Reading
+from homespec.graph.nodes import Port
 from homespec.graph.sequences import Sequence
 from homespec.lower.states import State
 from homespec.schema.gates import Reading as Reader

@@ -10,17 +10,9 @@ from homespec.diagnostics.render.terminal import printable
 from homespec.diff.carry import Kind
 from homespec.diff.compare import Comparison
 from homespec.diff.summary import lines, summarise
+from homespec.graph.feature_nodes import Columns, Detached, Input, Reading
 from homespec.graph.identity import SAME
-from homespec.graph.nodes import (
-    Columns,
-    Detached,
-    FeatureGate,
-    Input,
-    Mix,
-    Node,
-    Port,
-    Reading,
-)
+from homespec.graph.nodes import FeatureGate, Mix, Node, Port
 
 
 def plan_lines(comparison: Comparison, kinds: Sequence[Kind] = ("resized", "new")) -> Iterator[str]:

@@ -21,21 +21,17 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import INPUT, SPLIT, Feature, Input, Reading
 from homespec.graph.inputs import features_read
 from homespec.graph.nodes import (
-    INPUT,
-    SPLIT,
     ExpertSet,
-    Feature,
     FeatureGate,
     Gate,
-    Input,
     Mix,
     Node,
     Placed,
     Port,
     Projection,
-    Reading,
     SelfGate,
     Tower,
     batch_of,

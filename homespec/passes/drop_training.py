@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from homespec.graph import Graph
-from homespec.graph.nodes import ExpertSet, Feature, Gate, Node, Objective, Tower
+from homespec.graph.feature_nodes import Feature
+from homespec.graph.nodes import ExpertSet, Gate, Node, Objective, Tower
 from homespec.graph.sequences import Din, Sequence
 
 

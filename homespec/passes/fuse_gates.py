@@ -16,9 +16,8 @@ from collections import Counter
 from typing import NamedTuple
 
 from homespec.graph import Graph
+from homespec.graph.feature_nodes import Columns, Detached
 from homespec.graph.nodes import (
-    Columns,
-    Detached,
     FeatureGate,
     Gate,
     Node,

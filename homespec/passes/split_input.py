@@ -15,19 +15,8 @@ import dataclasses
 from collections.abc import Iterator
 
 from homespec.graph import Graph
-from homespec.graph.nodes import (
-    INPUT,
-    SPLIT,
-    ExpertSet,
-    Gate,
-    Input,
-    Node,
-    Port,
-    Projection,
-    Reading,
-    SelfGate,
-    SplitInput,
-)
+from homespec.graph.feature_nodes import INPUT, SPLIT, Input, Reading, SplitInput
+from homespec.graph.nodes import ExpertSet, Gate, Node, Port, Projection, SelfGate
 from homespec.graph.once import is_once, parts_of_input
 
 LINEAR = (ExpertSet, Gate, SelfGate, Projection)

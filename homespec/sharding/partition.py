@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from homespec.api import LoadedSpec
-from homespec.graph.nodes import Feature
+from homespec.graph.feature_nodes import Feature
 from homespec.schema.fitted_columns import word_columns
 from homespec.schema.input_tensors import InputTensor, input_tensors
 

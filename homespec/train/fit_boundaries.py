@@ -22,7 +22,7 @@ from homespec.data.word_texts import texts_of
 from homespec.runtime import GeneratedModule
 from homespec.train import quantiles, scaling, vocabularies
 from homespec.train.distributed import rank
-from homespec.train.fitted_file import FittedFile
+from homespec.train.fitted_file import CarriedEntry, FittedFile
 from homespec.train.quantiles import Boundaries
 from homespec.train.scaling import Scaling
 from homespec.train.vocabularies import Vocabularies
@@ -87,11 +87,13 @@ def _ids_before(state: Mapping[str, Tensor], words: WordFit) -> dict[str, list[i
 
 def _carried(kind: type[F], state: Mapping[str, Tensor], spec: Spec) -> F:
     """The existing values of a model, for which no rows were counted."""
+    entry = kind.ENTRY
+    assert issubclass(entry, CarriedEntry)  # ids are added to vocabularies instead
     features: dict[str, Any] = {}
     for name, asked in kind.wanted(spec).items():
         numbers = state[kind.TENSOR.format(name)]
         if not numbers.isnan().any():
-            features[name] = kind.ENTRY.carried(asked, tuple(numbers.tolist()))
+            features[name] = entry.carried(asked, tuple(numbers.tolist()))
     return kind(0, features)
 
 

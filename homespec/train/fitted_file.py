@@ -42,6 +42,10 @@ class Entry(ABC):
     def read(cls, name: str, entry: dict[str, Any]) -> Self:
         """An entry of a file. Raises KeyError, TypeError and ValueError."""
 
+
+class CarriedEntry(Entry):
+    """Values that a run keeps as they are in the weights that it starts from."""
+
     @classmethod
     @abstractmethod
     def carried(cls, asked: Asked, numbers: tuple[float, ...]) -> Self:

@@ -20,13 +20,13 @@ from homespec.data.quantile_fit import (
 )
 from homespec.schema.fitted_columns import BOUNDARIES, fitted_columns
 from homespec.schema.models import Spec
-from homespec.train.fitted_file import Asked, Entry, FittedFile, Words
+from homespec.train.fitted_file import Asked, CarriedEntry, Entry, FittedFile, Words
 
 FILE = "boundaries.json"
 
 
 @dataclass(frozen=True)
-class Fitted(Entry):
+class Fitted(CarriedEntry):
     """The boundaries of a feature, and the data to which they were fitted."""
 
     column: str

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Self
 from homespec.data.scale_fit import ScaleFit
 from homespec.schema.fitted_columns import SCALING, scaled_columns
 from homespec.schema.models import Spec
-from homespec.train.fitted_file import Asked, Entry, FittedFile, Words
+from homespec.train.fitted_file import Asked, CarriedEntry, Entry, FittedFile, Words
 
 FILE = "scaling.json"
 
 
 @dataclass(frozen=True)
-class Scaled(Entry):
+class Scaled(CarriedEntry):
     """The scaling of a number, (x - offset) / unit, and the data to which it was fitted."""
 
     column: str

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import cast
 
 import numpy as np
-import torch
 
 from homespec.data.sessions import compared
-from homespec.runtime import GeneratedModule, sampled
+from homespec.runtime import GeneratedModule, SessionModule, sampled
 from homespec.train.datamodule import Rows
 from homespec.train.distributed import rank, world_size
 
@@ -44,11 +44,11 @@ def session_notes(code: GeneratedModule, rows: Rows) -> Iterator[str]:
 
 def _shares(code: GeneratedModule, rows: Rows) -> dict[str, float]:
     """For each task that ranks rows, the share of its rows that can be compared with another."""
-    tasks = [task for task in code.TASKS if task in code.SESSIONS]  # type: ignore[attr-defined]
-    found = {task: [0, 0] for task in tasks}
+    ranking = cast(SessionModule, code)
+    found = {task: [0, 0] for task in code.TASKS if task in ranking.SESSIONS}
     for batch in islice(rows.training(0, 0, rank(), world_size()), BATCHES):
         given = (batch.weights,) if sampled(code) else ()
-        weights: torch.Tensor = code.row_weights(batch.labels, *given)  # type: ignore[attr-defined]
+        weights = ranking.row_weights(batch.labels, *given)
         counting = dict(zip(code.TASKS, (weights != 0).numpy(), strict=True))
         assert batch.sessions is not None
         for task, sums in found.items():

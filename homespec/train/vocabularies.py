@@ -57,11 +57,6 @@ class Vocabulary(Entry):
             raise ValueError(f"{name} has {len(made.ids)} ids and {len(made.counts)} counts")
         return made
 
-    @classmethod
-    def carried(cls, asked: Asked, numbers: tuple[float, ...]) -> Self:
-        """The vocabularies of another run, for which no rows were counted."""
-        raise NotImplementedError  # `fitted` adds to them
-
 
 @dataclass(frozen=True)
 class Vocabularies(FittedFile[Vocabulary]):

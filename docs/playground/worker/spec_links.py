@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from homespec.compiler import Analysis
 from homespec.diagnostics import Span
 from homespec.graph import Graph
-from homespec.graph.nodes import Batch, Feature
+from homespec.graph.feature_nodes import Feature
+from homespec.graph.nodes import Batch
 from homespec.passes import optimise
 from homespec.variant import Variant
 

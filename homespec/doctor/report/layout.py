@@ -12,7 +12,8 @@ from functools import cached_property
 
 from homespec.doctor.report.svg import Point
 from homespec.drawing.boxes import Arrow, picture
-from homespec.graph.nodes import INPUT, ExpertSet, FeatureGate, Mix, Product, Tower
+from homespec.graph.feature_nodes import INPUT
+from homespec.graph.nodes import ExpertSet, FeatureGate, Mix, Product, Tower
 from homespec.lower import Lowered
 
 SQUARE = 16
